@@ -1,0 +1,1 @@
+"""The cloud backend over MQTT: envelope, outbox, acknowledgements, commands."""

@@ -1,0 +1,1 @@
+"""Pure arithmetic of energy: intervals, the solar split, tariff calendars."""

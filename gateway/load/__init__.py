@@ -1,0 +1,1 @@
+"""Sharing the current: circuits, allocation, the control loop."""

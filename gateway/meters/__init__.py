@@ -1,0 +1,1 @@
+"""Meters over Modbus: models as data, one task per bus, readings that are exact or missing."""

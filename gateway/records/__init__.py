@@ -1,0 +1,1 @@
+"""Signed, immutable texts: OCMF, its verification, our signing key."""

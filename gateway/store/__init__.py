@@ -1,0 +1,1 @@
+"""The database: one writer, one module per subject, numbered schemas."""

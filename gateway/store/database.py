@@ -1,0 +1,183 @@
+"""The one writer of a database: functions in, results out, everything that waits shares one fsync.
+
+A transaction is one synchronous function of the connection, with no await inside: two tasks can never share half of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gateway.model import Connection, StoreError, StoreProblem
+
+T = TypeVar("T")
+Work = Callable[[Connection], Any]
+
+APPLICATION_ID = 0x5A455647  # "ZEVG"
+MAX_BATCH = 200
+"""Transactions that share one commit; more only lengthens the wait of the first."""
+
+MAX_WAITING = 10_000
+"""Beyond this the disk has stopped: further work is refused at once, so that memory stays bounded (I12)."""
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA wal_autocheckpoint=256",
+    "PRAGMA journal_size_limit=4194304",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA trusted_schema=OFF",
+    "PRAGMA cell_size_check=ON",
+)
+
+
+class NewerDatabaseError(Exception):
+    """The database was written by a newer version of the gateway; nothing in it was touched."""
+
+
+class Database:
+    """Owns the write connection. `run` is safe from any task of the loop."""
+
+    def __init__(self, connection: Connection, executor: Executor) -> None:
+        self._connection = connection
+        self._executor = executor
+        self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        self._drainer: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, connect: Callable[[Path], Connection], executor: Executor) -> Database:
+        """Open and migrate. NewerDatabaseError, StoreError."""
+        loop = asyncio.get_running_loop()
+        connection = await loop.run_in_executor(executor, _open, path, connect)
+        return cls(connection, executor)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction and return its result after the commit is on disk.
+
+        An exception of `work` undoes its own changes and no other's. A cancelled caller does not undo anything.
+        """
+        if self._closed:
+            raise StoreError(StoreProblem.OTHER, "the database is closed")
+        if len(self._waiting) >= MAX_WAITING:
+            raise StoreError(StoreProblem.FULL, "the disk does not keep up")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, future))
+        if self._drainer is None or self._drainer.done():
+            self._drainer = asyncio.create_task(self._drain(), name="store")
+        return await asyncio.shield(future)
+
+    async def close(self) -> None:
+        """Finish what waits, checkpoint, close."""
+        self._closed = True
+        if self._drainer is not None:
+            await self._drainer
+        await asyncio.get_running_loop().run_in_executor(self._executor, _close, self._connection)
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+            works = [work for work, _ in batch]
+            outcomes = await loop.run_in_executor(self._executor, _commit_together, self._connection, works)
+            for (_, future), (result, error) in zip(batch, outcomes, strict=True):
+                if future.done():
+                    continue
+                if error is None:
+                    future.set_result(result)
+                else:
+                    future.set_exception(error)
+                    future.exception()  # a cancelled caller no longer looks at it
+
+
+Outcome = tuple[Any, Exception | None]
+
+
+def _commit_together(connection: Connection, works: list[Work]) -> list[Outcome]:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes = [_in_savepoint(connection, work) for work in works]
+        connection.execute("COMMIT")
+    except StoreError as error:
+        _roll_back(connection)
+        return [(None, error)] * len(works)
+    return outcomes
+
+
+def _in_savepoint(connection: Connection, work: Work) -> Outcome:
+    connection.execute("SAVEPOINT work")
+    try:
+        result = work(connection)
+    except Exception as error:  # noqa: BLE001 - it is handed to the caller, who decides
+        connection.execute("ROLLBACK TO work")
+        connection.execute("RELEASE work")
+        return None, error
+    connection.execute("RELEASE work")
+    return result, None
+
+
+def _roll_back(connection: Connection) -> None:
+    try:
+        connection.execute("ROLLBACK")
+    except StoreError:  # SQLite has already rolled back (disk full, I/O error): there is nothing left to undo
+        return
+
+
+def _open(path: Path, connect: Callable[[Path], Connection]) -> Connection:
+    connection = connect(path)
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma).fetchall()
+        migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _close(connection: Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+
+
+def schemas() -> list[tuple[int, str]]:
+    """The numbered schema files, in order."""
+    folder = resources.files("gateway.store") / "schema"
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    return [(int(entry.name.split("_")[0].removesuffix(".sql")), entry.read_text(encoding="utf-8")) for entry in files]
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema to the newest version, each step in a transaction of its own."""
+    row = connection.execute("PRAGMA user_version").fetchone()
+    version = row[0] if row else 0
+    known = schemas()
+    newest = known[-1][0]
+    if version > newest:
+        raise NewerDatabaseError(
+            f"the database has schema {version}, this gateway knows up to {newest}: "
+            "install the newer gateway again, or move the state directory away"
+        )
+    for number, sql in known:
+        if number <= version:
+            continue
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in _statements(sql):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            _roll_back(connection)
+            raise
+
+
+def _statements(sql: str) -> list[str]:
+    lines = [line.split("--")[0] for line in sql.splitlines()]
+    return [statement for statement in (part.strip() for part in "\n".join(lines).split(";")) if statement]

@@ -1,0 +1,218 @@
+-- Energy is Wh, current mA, time UTC milliseconds of site time. Texts of others stand as they came.
+
+CREATE TABLE meta (             -- gw, epoch, boot, newest_ms, next_local_id, simulation
+  key TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT;
+
+-- OCPP --------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE journal (          -- every transaction message, before it is answered or forwarded (design rule 1)
+  entry INTEGER PRIMARY KEY AUTOINCREMENT,
+  charger TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,       -- when it arrived
+  ts_q TEXT NOT NULL,
+  boot INTEGER NOT NULL,
+  action TEXT NOT NULL,         -- StartTransaction, MeterValues, StopTransaction
+  connector INTEGER,            -- where the message or its transaction says so
+  transaction_id INTEGER,       -- the id toward the charger; a start gets it with its answer
+  message_id TEXT NOT NULL,
+  frame TEXT NOT NULL,          -- as received
+  reading TEXT,                 -- the connector's meter, read when a start was handled (JSON of Reading)
+  answer TEXT,                  -- the payload that the charger got
+  answered_by TEXT,             -- csms, gateway
+  state TEXT NOT NULL,          -- local (nobody to tell), pending, sent, done, parked
+  attempts INTEGER NOT NULL DEFAULT 0,
+  error TEXT                    -- why it is parked
+) STRICT;
+CREATE INDEX journal_open ON journal (charger, entry) WHERE state IN ('pending', 'sent');
+CREATE INDEX journal_transaction ON journal (charger, transaction_id);
+CREATE INDEX journal_message ON journal (charger, message_id);
+
+CREATE TABLE transaction_map (  -- both ways, for ever
+  charger TEXT NOT NULL,
+  local_id INTEGER NOT NULL,    -- toward the charger
+  csms_id INTEGER,              -- NULL until the CSMS has answered
+  connector INTEGER NOT NULL,
+  id_tag TEXT NOT NULL,
+  start_entry INTEGER NOT NULL,
+  stop_entry INTEGER,
+  PRIMARY KEY (charger, local_id)
+) STRICT;
+
+CREATE TABLE thinned (          -- MeterValues received and kept while the CSMS was away
+  charger TEXT NOT NULL,
+  transaction_id INTEGER NOT NULL,
+  quarter INTEGER NOT NULL,
+  received INTEGER NOT NULL,
+  kept INTEGER NOT NULL,
+  PRIMARY KEY (charger, transaction_id, quarter)
+) STRICT;
+
+CREATE TABLE charger (
+  id TEXT PRIMARY KEY,
+  boot_payload TEXT,            -- the newest BootNotification
+  boot_ms INTEGER,
+  accepted_ms INTEGER,          -- the CSMS (or we, where there is none) accepted this identity
+  heartbeat_s INTEGER,
+  fallback_proven INTEGER NOT NULL DEFAULT 0,
+  fallback_profile TEXT         -- the TxDefaultProfile that the charger confirmed
+) STRICT;
+
+CREATE TABLE connector_status (
+  charger TEXT NOT NULL,
+  connector INTEGER NOT NULL,
+  payload TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  told INTEGER NOT NULL,        -- 1 when the CSMS has it
+  PRIMARY KEY (charger, connector)
+) STRICT;
+
+CREATE TABLE csms_profile (     -- the CSMS's charging profiles, composed with ours
+  charger TEXT NOT NULL,
+  connector INTEGER NOT NULL,
+  profile_id INTEGER NOT NULL,
+  purpose TEXT NOT NULL,
+  stack_level INTEGER NOT NULL,
+  profile TEXT NOT NULL,
+  received_ms INTEGER NOT NULL,
+  PRIMARY KEY (charger, profile_id)
+) STRICT;
+
+CREATE TABLE id_tag (           -- what the CSMS said of a card: its local list, our cache of its answers
+  charger TEXT NOT NULL,
+  source TEXT NOT NULL,         -- list, cache
+  id_tag TEXT NOT NULL COLLATE NOCASE,
+  status TEXT NOT NULL,
+  expiry_ms INTEGER,
+  parent TEXT,
+  learned_ms INTEGER NOT NULL,
+  PRIMARY KEY (charger, source, id_tag)
+) STRICT;
+
+CREATE TABLE local_list (
+  charger TEXT PRIMARY KEY,
+  version INTEGER NOT NULL
+) STRICT;
+
+-- Sessions ----------------------------------------------------------------------------------------------------------
+
+CREATE TABLE cursor (
+  name TEXT PRIMARY KEY,
+  entry INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE session (
+  id TEXT PRIMARY KEY,          -- UUID
+  charger TEXT NOT NULL,
+  connector INTEGER NOT NULL,
+  transaction_id INTEGER NOT NULL,
+  state TEXT NOT NULL,          -- open, stopped (waits for its end register), ended
+  id_tag TEXT NOT NULL,
+  tenant TEXT,
+  participant TEXT,
+  begin_ms INTEGER NOT NULL,
+  begin_q TEXT NOT NULL,
+  begin_wh INTEGER,             -- MID meter, or the charger's own value where provenance says so
+  begin_provenance TEXT,        -- meter, charger, none
+  charger_begin_wh INTEGER,
+  stop_ms INTEGER,
+  end_ms INTEGER,
+  end_q TEXT,
+  end_wh INTEGER,
+  end_provenance TEXT,
+  charger_end_wh INTEGER,
+  stop_reason TEXT,
+  billable INTEGER NOT NULL DEFAULT 0,
+  unbillable_reason TEXT,
+  meter TEXT,
+  meter_serial TEXT,
+  split_version INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX session_transaction ON session (charger, transaction_id);
+CREATE INDEX session_open ON session (charger, connector) WHERE state <> 'ended';
+
+CREATE TABLE record (           -- signed texts, never changed
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  session TEXT NOT NULL,
+  kind TEXT NOT NULL,           -- begin, end, begin_end
+  signed_by TEXT NOT NULL,      -- gateway, charger, meter
+  key_id TEXT NOT NULL,
+  charge_point TEXT NOT NULL,
+  pagination INTEGER,
+  text TEXT NOT NULL,
+  reading TEXT,                 -- JSON of the Reading it states
+  prev TEXT NOT NULL,           -- SHA-256 of the record before it, 64 zeros first
+  sha256 TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX record_pagination ON record (key_id, charge_point, pagination);
+CREATE INDEX record_session ON record (session);
+
+CREATE TABLE pagination (
+  key_id TEXT NOT NULL,
+  charge_point TEXT NOT NULL,
+  next INTEGER NOT NULL,
+  PRIMARY KEY (key_id, charge_point)
+) STRICT;
+
+CREATE TABLE kept_reading (     -- readings that are kept singly: begin, end, quarantined, the first after a gap
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  meter TEXT NOT NULL,
+  why TEXT NOT NULL,
+  replied_ms INTEGER NOT NULL,
+  reading TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE interval (         -- one packed row per quarter hour
+  k INTEGER PRIMARY KEY,        -- floor(unix / 900)
+  state TEXT NOT NULL,          -- provisional, final, corrected, closed
+  version INTEGER NOT NULL,
+  boundary TEXT NOT NULL,       -- {meter: Reading or null} at the START of the interval (JSON)
+  result TEXT                   -- the split in force (JSON), NULL until the interval is settled
+) STRICT;
+
+CREATE TABLE session_share (    -- one session in one interval, newest version
+  session TEXT NOT NULL,
+  k INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  energy_wh INTEGER NOT NULL,
+  solar_wh INTEGER NOT NULL,
+  grid_wh INTEGER NOT NULL,
+  class TEXT NOT NULL,
+  state TEXT NOT NULL,          -- provisional, final
+  PRIMARY KEY (session, k)
+) STRICT;
+
+CREATE TABLE carry (            -- the rounding rest of each participant, nano-Wh, as the newest interval left it
+  participant TEXT PRIMARY KEY,
+  nano_wh INTEGER NOT NULL
+) STRICT;
+
+-- Cloud -------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE outbox (           -- billing and event lanes: gapless, chained, allocated with the business row
+  lane TEXT NOT NULL,
+  epoch TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  boot INTEGER NOT NULL,
+  rid TEXT NOT NULL,
+  ts TEXT NOT NULL,
+  ts_q TEXT NOT NULL,
+  schema TEXT NOT NULL,
+  prev TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
+  body TEXT NOT NULL,
+  state TEXT NOT NULL,          -- waiting, acked, dead
+  reason TEXT,
+  PRIMARY KEY (lane, epoch, seq)
+) STRICT;
+CREATE INDEX outbox_waiting ON outbox (lane, seq) WHERE state = 'waiting';
+CREATE UNIQUE INDEX outbox_rid ON outbox (rid, epoch);
+
+CREATE TABLE command (
+  cid TEXT PRIMARY KEY,
+  op TEXT NOT NULL,
+  state TEXT NOT NULL,
+  reply TEXT,
+  received_ms INTEGER NOT NULL
+) STRICT;
