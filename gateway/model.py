@@ -60,6 +60,10 @@ class Clock(Protocol):
         """How long `site_s` site seconds last on the event loop's clock."""
         ...
 
+    def start_no_earlier_than(self, utc_ms: int) -> None:
+        """The newest time that the database holds; a clock that is behind it goes on from there, marked guessed."""
+        ...
+
     async def sleep(self, site_s: float) -> None:
         """Sleep for site seconds."""
         ...
@@ -284,3 +288,24 @@ class World:
 
 
 Lane = Literal["billing", "event", "telemetry"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One record of a lane as it goes to the cloud (contract 5.4), as `store/outbox` numbered and chained it.
+
+    `supersedes` is "epoch seq sha256" of the row of an older epoch that this one repeats.
+    """
+
+    lane: str
+    epoch: str
+    seq: int
+    boot: int
+    rid: str
+    ts: str
+    ts_q: str
+    schema: str
+    prev: str
+    sha256: str
+    body: str
+    supersedes: str | None = None

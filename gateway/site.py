@@ -197,7 +197,7 @@ class Ocpp:
     `call_timeout_s` and `ping_s` are link time; `heartbeat_s`, `meter_values_s`, `limit_duration_s` site time.
     """
 
-    host: str = "0.0.0.0"  # noqa: S104 - the wallboxes are on the local network
+    host: str = "0.0.0.0"
     port: int = 9000
     call_timeout_s: float = 15.0
     ping_s: float | None = 30.0

@@ -1,6 +1,6 @@
 """The bodies of the records that go to the cloud (contract 5.4). Their JSON Schemas are generated into docs/cloud/.
 
-Energy is integer Wh, times are UTC with a Z, `..._ms` are UTC milliseconds. Fields are only ever added within a version.
+Energy is integer Wh, times are UTC with a Z, `..._ms` are UTC milliseconds. Within a version fields are only added.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Notice(Body):
     next_step: str
     severity: Literal["info", "warning", "error"]
     at: str
-    data: dict[str, str | int | bool | None | list[str]] = Field(default_factory=dict)
+    data: dict[str, str | int | bool | list[str] | None] = Field(default_factory=dict)
 
 
 SCHEMAS: dict[str, type[Body]] = {

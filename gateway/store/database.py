@@ -1,6 +1,7 @@
 """The one writer of a database: functions in, results out, everything that waits shares one fsync.
 
-A transaction is one synchronous function of the connection, with no await inside: two tasks can never share half of one.
+A transaction is one synchronous function of the connection, with no await inside, so two tasks can never share half
+of one.
 """
 
 from __future__ import annotations

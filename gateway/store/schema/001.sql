@@ -18,6 +18,7 @@ CREATE TABLE journal (          -- every transaction message, before it is answe
   transaction_id INTEGER,       -- the id toward the charger; a start gets it with its answer
   message_id TEXT NOT NULL,
   frame TEXT NOT NULL,          -- as received
+  content_key TEXT,             -- equal for a start or stop that is sent again under another message id
   reading TEXT,                 -- the connector's meter, read when a start was handled (JSON of Reading)
   answer TEXT,                  -- the payload that the charger got
   answered_by TEXT,             -- csms, gateway
@@ -26,19 +27,25 @@ CREATE TABLE journal (          -- every transaction message, before it is answe
   error TEXT                    -- why it is parked
 ) STRICT;
 CREATE INDEX journal_open ON journal (charger, entry) WHERE state IN ('pending', 'sent');
+CREATE INDEX journal_parked ON journal (charger, entry) WHERE state = 'parked';
+CREATE INDEX journal_unanswered ON journal (entry) WHERE action = 'StartTransaction' AND answer IS NULL;
+CREATE INDEX journal_content ON journal (charger, content_key) WHERE content_key IS NOT NULL;
 CREATE INDEX journal_transaction ON journal (charger, transaction_id);
 CREATE INDEX journal_message ON journal (charger, message_id);
 
 CREATE TABLE transaction_map (  -- both ways, for ever
   charger TEXT NOT NULL,
   local_id INTEGER NOT NULL,    -- toward the charger
-  csms_id INTEGER,              -- NULL until the CSMS has answered
+  csms_id INTEGER,              -- NULL until the CSMS has answered; -1 when it never will (E1.6 3.18)
   connector INTEGER NOT NULL,
   id_tag TEXT NOT NULL,
   start_entry INTEGER NOT NULL,
+  start_ms INTEGER NOT NULL,
   stop_entry INTEGER,
   PRIMARY KEY (charger, local_id)
 ) STRICT;
+CREATE INDEX transaction_running ON transaction_map (charger, connector) WHERE stop_entry IS NULL;
+CREATE INDEX transaction_mapped ON transaction_map (charger, csms_id);
 
 CREATE TABLE thinned (          -- MeterValues received and kept while the CSMS was away
   charger TEXT NOT NULL,
@@ -46,6 +53,7 @@ CREATE TABLE thinned (          -- MeterValues received and kept while the CSMS 
   quarter INTEGER NOT NULL,
   received INTEGER NOT NULL,
   kept INTEGER NOT NULL,
+  told INTEGER NOT NULL,        -- 1 when it stands in the event lane
   PRIMARY KEY (charger, transaction_id, quarter)
 ) STRICT;
 
@@ -53,10 +61,12 @@ CREATE TABLE charger (
   id TEXT PRIMARY KEY,
   boot_payload TEXT,            -- the newest BootNotification
   boot_ms INTEGER,
+  boot_told INTEGER NOT NULL DEFAULT 1, -- 0 when the charger booted and the CSMS does not know it
   accepted_ms INTEGER,          -- the CSMS (or we, where there is none) accepted this identity
+  accepted_by TEXT,             -- the upstream's id, or 'gateway'
   heartbeat_s INTEGER,
-  fallback_proven INTEGER NOT NULL DEFAULT 0,
-  fallback_profile TEXT         -- the TxDefaultProfile that the charger confirmed
+  fallbacks TEXT NOT NULL DEFAULT '{}',     -- {connector: the TxDefaultProfile that the charger confirmed} (JSON)
+  configuration TEXT NOT NULL DEFAULT '{}'  -- {key: [value, status]} that we wrote into the charger (JSON)
 ) STRICT;
 
 CREATE TABLE connector_status (
@@ -202,17 +212,23 @@ CREATE TABLE outbox (           -- billing and event lanes: gapless, chained, al
   prev TEXT NOT NULL,
   sha256 TEXT NOT NULL,
   body TEXT NOT NULL,
-  state TEXT NOT NULL,          -- waiting, acked, dead
-  reason TEXT,
+  supersedes TEXT,              -- "epoch seq sha256" of the row of an older epoch that this one repeats
+  state TEXT NOT NULL,          -- waiting, acked, dead (the cloud refused it), superseded
+  reason TEXT,                  -- of dead: the cloud's words
   PRIMARY KEY (lane, epoch, seq)
 ) STRICT;
-CREATE INDEX outbox_waiting ON outbox (lane, seq) WHERE state = 'waiting';
+CREATE INDEX outbox_waiting ON outbox (lane, epoch, seq) WHERE state = 'waiting';
 CREATE UNIQUE INDEX outbox_rid ON outbox (rid, epoch);
 
-CREATE TABLE command (
+CREATE TABLE command (          -- what the cloud asked; stored before its PUBACK, idempotent by cid
   cid TEXT PRIMARY KEY,
   op TEXT NOT NULL,
-  state TEXT NOT NULL,
-  reply TEXT,
+  args TEXT NOT NULL,           -- JSON object
+  actor TEXT NOT NULL,
+  deadline_ms INTEGER NOT NULL,
+  state TEXT NOT NULL,          -- accepted, running, done, failed
+  reply TEXT NOT NULL,          -- the newest reply (JSON)
+  told INTEGER NOT NULL,        -- 1 when the broker has taken the reply over; a lost one is asked for again by cid
   received_ms INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX command_open ON command (received_ms) WHERE state IN ('accepted', 'running') OR told = 0;

@@ -1,0 +1,300 @@
+"""The whole gateway on one page: builds the parts, joins them, runs one TaskGroup.
+
+    meters ---------> load ---------> ocpp (limits)
+    ocpp -> journal -> tracker -----> outbox -> cloud
+    meters ---------> settlement ---> outbox -> cloud
+
+Nothing below `run` knows of signals, of the service manager's presence, or of real time: it is all in the `World`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__, log
+from gateway.clock import iso
+from gateway.cloud.link import CloudLink
+from gateway.control import ControlSocket
+from gateway.events import EventBook
+from gateway.health import problems
+from gateway.load.control_loop import ControlLoop
+from gateway.meters.meters import Meters
+from gateway.model import Clock, Event, Severity, StoreError, World
+from gateway.ocpp.side import OcppSide
+from gateway.operations import Operations, merge_by_id
+from gateway.records.signing import FileSigner, KeyFileError
+from gateway.secrets import Secrets
+from gateway.sessions.settlement import Settlement
+from gateway.sessions.tracker import Tracker
+from gateway.site import Site
+from gateway.store import meta
+from gateway.store.database import Database, NewerDatabaseError
+from gateway.world import real_world
+
+RESTART_PART_AFTER_S = 5.0
+"""Site seconds before a part that failed is started again: a dead part stops nothing else (design rule 3)."""
+
+STORE_BEAT_S = 300.0
+"""How often the newest time is written: 288 small commits a day."""
+
+DRAIN_LINK_S = 5.0
+"""How long a clean end waits for commits under way."""
+
+
+class StartError(Exception):
+    """The gateway cannot start; the text is one sentence with its remedy."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What one start is given: the site, where its state lives, where its socket goes (None: no socket)."""
+
+    site: Site
+    state: Path
+    run_dir: Path | None
+
+
+def main(site: Site, state: Path, run_dir: Path, clock: Clock) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. Every foreseen failure is one sentence on standard error."""
+    log.configure()
+    try:
+        asyncio.run(_until_signal(Config(site, state, run_dir), clock))
+    except* StartError as group:
+        print(f"zev-gateway: {_first(group)}", file=sys.stderr)  # noqa: T201 - the one place that speaks to a person
+        return 2
+    return 0
+
+
+async def _until_signal(config: Config, clock: Clock) -> None:
+    world = real_world(clock)
+    running = asyncio.current_task()
+    assert running is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel)
+    with suppress(asyncio.CancelledError):
+        await run(config, world)
+
+
+async def run(config: Config, world: World) -> None:
+    """The daemon, below signals: returns when it is cancelled, raises StartError when it cannot start."""
+    site, clock = config.site, world.clock
+    events = EventBook(world)
+    with _lock(config.state):
+        signer = _signer(config)
+        db = await _open_database(config.state / "billing.db", world)
+        try:
+            boot = await db.run(
+                lambda connection: meta.begin_boot(connection, site.id, simulation=site.simulation, random=world.random)
+            )
+            clock.start_no_earlier_than(boot.newest_ms)
+            gateway = Gateway(config, world, db, boot.who, signer, events)
+            await gateway.run()
+        except meta.ForeignStateError as error:
+            raise StartError(f"{config.state}: {error}") from error
+        finally:
+            async with asyncio.timeout(DRAIN_LINK_S):
+                await asyncio.shield(db.close())
+
+
+class Gateway:
+    """The parts of one site, joined."""
+
+    def __init__(
+        self, config: Config, world: World, db: Database, who: meta.Identity, signer: FileSigner, events: EventBook
+    ) -> None:
+        site, tell = config.site, events.tell
+        self._config, self._world, self._db, self._who, self._events = config, world, db, who, events
+        secrets = Secrets.beside(site.source)
+        operations = Operations()
+
+        self._meters = Meters(site, world.clock, tell)
+        self._cloud = CloudLink(site, world, db, who, tell, secrets.get, operations.execute)
+        self._tracker = Tracker(site, world, db, who, self._meters, signer, tell, self._cloud.notify)
+        self._settlement = Settlement(site, world, db, who, self._meters, tell, self._cloud.notify)
+        self._ocpp = OcppSide(site, world, db, who, self._meters, tell, secrets.get, self._tracker.notify)
+        self._loop = ControlLoop(site, world.clock, self._ocpp, self._meters, tell)
+        self._store_beat = world.clock.monotonic()
+
+        operations.add("status", self._status)
+        operations.add("health", self._health)
+        self._control = ControlSocket(config.run_dir, operations.execute, tell) if config.run_dir else None
+
+    async def run(self) -> None:
+        """Start every part, say READY when the wallboxes can connect, run until cancelled."""
+        site, notify = self._config.site, self._world.notify
+        parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+            ("events", lambda: self._events.write(self._db, self._who, self._cloud.notify)),
+            ("meters", self._meters.run),
+            ("sessions", self._tracker.run),
+            ("settlement", self._settlement.run),
+            ("load", self._loop.run),
+            ("cloud", self._cloud.run),
+            ("database beat", self._beat),
+        ]
+        if self._control is not None:
+            parts.append(("control socket", self._control.run))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen(), name="ocpp")
+            await self._ocpp.ready.wait()
+            for name, part in parts:
+                group.create_task(self._keep_running(name, part), name=name)
+            self._events.tell(
+                Event("started", site.id, f"version {__version__}, boot {self._who.boot}", keep=True,
+                      data={"boot": self._who.boot, "version": __version__})
+            )  # fmt: skip
+            notify("READY=1\nSTATUS=running")
+            group.create_task(self._watchdog(), name="watchdog")
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                notify("STOPPING=1")
+
+    async def _listen(self) -> None:
+        """The OCPP side; that it cannot listen at the start is the one failure that ends the daemon."""
+        try:
+            await self._ocpp.run()
+        except OSError as error:
+            ocpp = self._config.site.ocpp
+            if error.errno == errno.EADDRINUSE:
+                raise StartError(
+                    f"port {ocpp.port} is in use: another gateway or program listens there; "
+                    "stop it, or set another [ocpp] port"
+                ) from error
+            raise StartError(f"cannot listen on {ocpp.host}:{ocpp.port}: {error.strerror}") from error
+
+    async def _keep_running(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
+        """Run one part for ever; its failure is told and it starts again, the others go on."""
+        while True:
+            try:
+                await part()
+            except Exception as error:  # noqa: BLE001 - the border between a part and the rest
+                self._events.tell(_part_failed(name, error))
+            await self._world.clock.sleep(RESTART_PART_AFTER_S)
+
+    async def _beat(self) -> None:
+        """Write the newest time now and then; what cannot be written shows in the watchdog."""
+        while True:
+            now_ms = self._world.clock.utc_ms()
+            await self._db.run(lambda connection, now_ms=now_ms: meta.beat(connection, now_ms))  # type: ignore[misc]
+            self._store_beat = self._world.clock.monotonic()
+            await self._world.clock.sleep(STORE_BEAT_S)
+
+    async def _watchdog(self) -> None:
+        """Feed the service manager's watchdog at half its period, only while the daemon is well (link time)."""
+        period_s = int(os.environ.get("WATCHDOG_USEC", "60000000")) / 1e6 / 2
+        while True:
+            troubles = self._troubles()
+            self._world.notify("WATCHDOG=1\nSTATUS=running" if not troubles else f"STATUS={'; '.join(troubles)}")
+            await asyncio.sleep(period_s)
+
+    def _troubles(self) -> list[str]:
+        beats = {"control loop": self._loop.beat, "database": self._store_beat}
+        return problems(self._world.clock.monotonic(), beats)
+
+    async def _health(self, _: dict[str, Any], __: str) -> dict[str, Any]:
+        troubles = self._troubles()
+        return {"v": 1, "well": not troubles, "problems": troubles}
+
+    async def _status(self, _: dict[str, Any], __: str) -> dict[str, Any]:
+        site, now = self._config.site, self._world.clock.now()
+        ocpp, load = self._ocpp.status(), self._loop.status()
+        return {
+            "v": 1,
+            "version": __version__,
+            "gw": site.id,
+            "site": site.name,
+            "simulation": site.simulation,
+            "now": iso(now.utc_ms),
+            "time_quality": now.quality.value,
+            "boot": self._who.boot,
+            "problems": self._troubles(),
+            "connectors": merge_by_id(ocpp.pop("connectors"), load.pop("connectors")),
+            **ocpp,
+            **load,
+            "meters": self._meters.status()["meters"],
+            "sessions": await self._tracker.status(),
+            "split": await self._settlement.status(),
+            "cloud": await self._cloud.status(),
+            "events": self._events.status(),
+            "events_not_written": self._events.dropped,
+        }
+
+
+def _part_failed(name: str, error: Exception) -> Event:
+    """The event of a part that ended by itself: class, sentence and the line it came from."""
+    inner = _first(error)
+    frame = inner.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else "?"
+    return Event(
+        "part_failed",
+        name,
+        f"{type(inner).__name__}: {inner}",
+        next_step=f"it is started again in {RESTART_PART_AFTER_S:.0f} s; send this line to the maker if it repeats",
+        severity=Severity.ERROR,
+        data={"place": place},
+        keep=True,
+    )
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first plain exception inside a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+class _lock:  # noqa: N801 - used as a context manager only
+    """One daemon per state directory. StartError where it cannot be made, written, or is taken."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+
+    def __enter__(self) -> None:
+        path = self._state / "lock"
+        try:
+            self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = path.open("w")
+        except OSError as error:
+            raise StartError(
+                f"the state directory {self._state} cannot be written ({error.strerror}): "
+                "make it writable for this user, or give another one with --state"
+            ) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise StartError(f"another gateway already uses the state directory {self._state}") from error
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _signer(config: Config) -> FileSigner:
+    try:
+        return FileSigner.open(config.state / "keys", simulation=config.site.simulation)
+    except KeyFileError as error:
+        raise StartError(str(error)) from error
+
+
+async def _open_database(path: Path, world: World) -> Database:
+    try:
+        return await Database.open(path, world.connect_database, world.store)
+    except NewerDatabaseError as error:
+        raise StartError(f"{path}: {error}") from error
+    except StoreError as error:
+        raise StartError(
+            f"{path} cannot be opened ({error}): see docs/operations.md, 'the database is damaged'"
+        ) from error

@@ -1,0 +1,82 @@
+"""`control.sock`: one JSON object a line in, one out. The command line and the health check speak it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from gateway.model import Event, Severity, Tell
+
+SOCKET_NAME = "control.sock"
+MAX_LINE = 64 * 1024
+MAX_CLIENTS = 16
+"""More are told to come again: a stuck client must not cost memory (I12)."""
+
+IDLE_LINK_S = 30.0
+Execute = Callable[[str, dict[str, Any], str], Awaitable[dict[str, Any]]]
+
+
+class ControlSocket:
+    """Serves operations on a Unix socket in the runtime directory (mode 0660)."""
+
+    def __init__(self, run_dir: Path, execute: Execute, tell: Tell) -> None:
+        self._path = run_dir / SOCKET_NAME
+        self._execute = execute
+        self._tell = tell
+        self._clients = 0
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        self._path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._serve, path=self._path, limit=MAX_LINE)
+        os.chmod(self._path, 0o660)
+        async with server:
+            try:
+                await server.serve_forever()
+            finally:
+                self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients += 1
+        try:
+            if self._clients > MAX_CLIENTS:
+                await _answer(writer, {"ok": False, "error": "too many clients: try again in a moment"})
+                return
+            await self._converse(reader, writer)
+        except (ConnectionError, TimeoutError, asyncio.LimitOverrunError, ValueError) as error:
+            self._tell(
+                Event("control_client_lost", "control.sock", str(error) or type(error).__name__, severity=Severity.INFO)
+            )
+        finally:
+            self._clients -= 1
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            async with asyncio.timeout(IDLE_LINK_S):
+                line = await reader.readline()
+            if not line:
+                return
+            await _answer(writer, await self._reply(line))
+
+    async def _reply(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+            op, args = request["op"], request.get("args", {})
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return {"ok": False, "error": 'expected one JSON object a line, for example {"op": "status"}'}
+        if not isinstance(op, str) or not isinstance(args, dict):
+            return {"ok": False, "error": '"op" must be a text and "args" an object'}
+        try:
+            return {"ok": True, "result": await self._execute(op, args, "local")}
+        except (ValueError, LookupError) as error:
+            return {"ok": False, "error": str(error)}
+
+
+async def _answer(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
+    writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+    await writer.drain()

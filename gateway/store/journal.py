@@ -1,0 +1,220 @@
+"""The journal: every transaction message of every charger, before it is answered or forwarded (design rule 1).
+
+An entry is written once and then only its answer and its way to the CSMS change. States: `local` (nobody to tell),
+`pending` (the CSMS must still get it), `sent` (it was sent at least once and is not answered: a resend is ambiguous),
+`done` (the CSMS answered), `parked` (the CSMS refused it for good; it is shown and never deleted).
+
+Who reads it in order (the sessions) uses `after`: a start appears only once it has its answer, and with it the
+transaction id that all later messages of the transaction carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.model import Connection
+
+State = Literal["local", "pending", "sent", "done", "parked"]
+AnsweredBy = Literal["csms", "gateway"]
+
+START = "StartTransaction"
+OPEN = "('pending', 'sent')"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRow:
+    """One entry. `frame` and `answer` are texts as they were on the wire (frame: whole CALL; answer: the payload).
+
+    `transaction_id` is the id toward the charger, resolved (a MeterValues that says 0 has its connector's transaction);
+    None only where the message belongs to none that we know. `reading` is the JSON of the Reading that was taken when a
+    start was handled, None where there was none. `content_key` is equal for two messages that say the same (rule R35).
+    """
+
+    entry: int
+    charger: str
+    at_ms: int
+    ts_q: str
+    boot: int
+    action: str
+    connector: int | None
+    transaction_id: int | None
+    message_id: str
+    frame: str
+    content_key: str | None
+    reading: str | None
+    answer: str | None
+    answered_by: str | None
+    state: str
+    attempts: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEntry:
+    """What is known of a message when it is written."""
+
+    charger: str
+    at_ms: int
+    ts_q: str
+    boot: int
+    action: str
+    connector: int | None
+    transaction_id: int | None
+    message_id: str
+    frame: str
+    content_key: str | None = None
+    reading: str | None = None
+    answer: str | None = None
+    answered_by: AnsweredBy | None = None
+    state: State = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How much of one charger the CSMS has not got; `oldest_ms` is None where nothing waits."""
+
+    queue: int
+    parked: int
+    oldest_ms: int | None
+
+
+_COLUMNS = (
+    "entry, charger, at_ms, ts_q, boot, action, connector, transaction_id, message_id, frame, content_key, reading, "
+    "answer, answered_by, state, attempts, error"
+)
+_NAMES = tuple(_COLUMNS.split(", "))
+
+
+def _row(values: Sequence[object]) -> JournalRow:
+    return JournalRow(**dict(zip(_NAMES, values, strict=True)))  # type: ignore[arg-type]
+
+
+def append(db: Connection, new: NewEntry) -> int:
+    """Write one entry and return its number. Call it inside a transaction of the database's writer."""
+    row = db.execute(
+        "INSERT INTO journal (charger, at_ms, ts_q, boot, action, connector, transaction_id, message_id, frame, "
+        "content_key, reading, answer, answered_by, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "RETURNING entry",
+        (
+            new.charger, new.at_ms, new.ts_q, new.boot, new.action, new.connector, new.transaction_id, new.message_id,
+            new.frame, new.content_key, new.reading, new.answer, new.answered_by, new.state,
+        ),
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    return int(row[0])
+
+
+def get(db: Connection, entry: int) -> JournalRow | None:
+    """The entry with this number."""
+    row = db.execute(f"SELECT {_COLUMNS} FROM journal WHERE entry = ?", (entry,)).fetchone()
+    return _row(row) if row else None
+
+
+def after(db: Connection, entry: int, limit: int) -> list[JournalRow]:
+    """Entries behind `entry` in order, up to (and without) the first start that has no answer yet.
+
+    A start is answered after at most one CALL timeout: until then nobody knows its transaction id.
+    """
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM journal WHERE entry > ? AND entry < ifnull((SELECT min(entry) FROM journal "
+        "WHERE entry > ? AND action = 'StartTransaction' AND answer IS NULL), 9223372036854775807) "
+        "ORDER BY entry LIMIT ?",
+        (entry, entry, limit),
+    )
+    return [_row(row) for row in rows]
+
+
+def find_same(
+    db: Connection, charger: str, message_id: str, frame: str, content_key: str | None
+) -> JournalRow | None:
+    """The entry that a repeated message repeats (rule R35): the same bytes, or a start or stop with the same content.
+
+    The message id alone proves nothing: chargers count it from 1 again after a reboot.
+    """
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM journal WHERE charger = ? AND message_id = ? AND frame = ? ORDER BY entry DESC LIMIT 1",
+        (charger, message_id, frame),
+    ).fetchone()
+    if row is None and content_key is not None:
+        row = db.execute(
+            f"SELECT {_COLUMNS} FROM journal WHERE charger = ? AND content_key = ? ORDER BY entry DESC LIMIT 1",
+            (charger, content_key),
+        ).fetchone()
+    return _row(row) if row else None
+
+
+def pending(db: Connection, charger: str, limit: int = 100) -> list[JournalRow]:
+    """What the CSMS must still get of this charger, oldest first."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM journal WHERE charger = ? AND state IN {OPEN} ORDER BY entry LIMIT ?", (charger, limit)
+    )
+    return [_row(row) for row in rows]
+
+
+def unanswered_starts(db: Connection, charger: str) -> list[JournalRow]:
+    """Starts that the charger has no answer for: what a kill left behind."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM journal WHERE charger = ? AND action = ? AND answer IS NULL ORDER BY entry",
+        (charger, START),
+    )
+    return [_row(row) for row in rows]
+
+
+def of_transaction(db: Connection, charger: str, transaction_id: int) -> list[JournalRow]:
+    """Every entry of one transaction, in order."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM journal WHERE charger = ? AND transaction_id = ? ORDER BY entry",
+        (charger, transaction_id),
+    )
+    return [_row(row) for row in rows]
+
+
+def mark_sent(db: Connection, entry: int) -> None:
+    """It is about to be sent to the CSMS: from now on a resend is ambiguous (rule R35)."""
+    db.execute("UPDATE journal SET state = 'sent' WHERE entry = ? AND state = 'pending'", (entry,))
+
+
+def answered(
+    db: Connection, entry: int, answer: str, by: AnsweredBy, *, transaction_id: int | None = None
+) -> None:
+    """What the charger is about to be told; a start gets its transaction id with it. Never overwritten (rule R35)."""
+    db.execute(
+        "UPDATE journal SET answer = ?, answered_by = ?, transaction_id = ifnull(?, transaction_id) "
+        "WHERE entry = ? AND answer IS NULL",
+        (answer, by, transaction_id, entry),
+    )
+
+
+def done(db: Connection, entry: int) -> None:
+    """The CSMS has answered: it leaves the queue, whenever the answer came (rule R10)."""
+    db.execute("UPDATE journal SET state = 'done', error = NULL WHERE entry = ? AND state <> 'local'", (entry,))
+
+
+def failed(db: Connection, entry: int, error: str, max_attempts: int) -> bool:
+    """The CSMS could not process it; True when that was the last attempt and it is parked now (rules R32, R33)."""
+    row = db.execute(
+        "UPDATE journal SET attempts = attempts + 1, error = ?, state = CASE WHEN attempts + 1 >= ? THEN 'parked' "
+        "ELSE state END WHERE entry = ? RETURNING state",
+        (error, max_attempts, entry),
+    ).fetchone()
+    return row is not None and row[0] == "parked"
+
+
+def queue_state(db: Connection, charger: str) -> QueueState:
+    """How many entries wait for the CSMS or are parked."""
+    waiting = db.execute(
+        f"SELECT count(*), min(at_ms) FROM journal WHERE charger = ? AND state IN {OPEN}", (charger,)
+    ).fetchone()
+    parked = db.execute(
+        "SELECT count(*) FROM journal WHERE charger = ? AND state = 'parked'", (charger,)
+    ).fetchone()
+    assert waiting is not None and parked is not None
+    return QueueState(waiting[0], parked[0], waiting[1])
+
+
+def parked(db: Connection, limit: int = 100) -> list[JournalRow]:
+    """The dead letters of all chargers, oldest first (rule R33)."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM journal WHERE state = 'parked' ORDER BY entry LIMIT ?", (limit,))
+    return [_row(row) for row in rows]
