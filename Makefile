@@ -30,12 +30,16 @@ bench: $(STAMP)
 prove: $(STAMP)
 	$(BIN)/python -m benchmarks.prove
 
-# Renew the hashed lock after a change of pyproject.toml. No index address is written into it.
+# Renew the hashed locks after a change of pyproject.toml: requirements.lock for development and the demonstration,
+# deploy/requirements.lock for what runs in a building, with the same versions. No address is written into them.
+COMPILE = env -u PIP_FIND_LINKS $(BIN)/pip-compile --quiet --all-build-deps --allow-unsafe --generate-hashes --strip-extras \
+    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header
+
 lock:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --all-build-deps --allow-unsafe --generate-hashes --strip-extras \
-	    --no-emit-index-url --no-emit-trusted-host --extra dev --extra demo --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --extra demo --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

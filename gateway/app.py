@@ -39,6 +39,7 @@ from gateway.sessions.tracker import Tracker
 from gateway.site import Site
 from gateway.store import meta
 from gateway.store.database import Database, NewerDatabaseError
+from gateway.store.outbox import Identity
 from gateway.world import real_world
 
 RESTART_PART_AFTER_S = 5.0
@@ -68,9 +69,13 @@ def main(site: Site, state: Path, run_dir: Path, clock: Clock) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Every foreseen failure is one sentence on standard error."""
     log.configure()
     try:
-        asyncio.run(_until_signal(Config(site, state, run_dir), clock))
-    except* StartError as group:
-        print(f"zev-gateway: {_first(group)}", file=sys.stderr)  # noqa: T201 - the one place that speaks to a person
+        with _Lock(state):
+            asyncio.run(_until_signal(Config(site, state, run_dir), clock))
+    except (StartError, BaseExceptionGroup) as error:
+        reason = _first(error)
+        if not isinstance(reason, StartError):
+            raise
+        print(f"zev-gateway: {reason}", file=sys.stderr)  # noqa: T201 - the one place that speaks to a person
         return 2
     return 0
 
@@ -90,28 +95,26 @@ async def run(config: Config, world: World) -> None:
     """The daemon, below signals: returns when it is cancelled, raises StartError when it cannot start."""
     site, clock = config.site, world.clock
     events = EventBook(world)
-    with _lock(config.state):
-        signer = _signer(config)
-        db = await _open_database(config.state / "billing.db", world)
-        try:
-            boot = await db.run(
-                lambda connection: meta.begin_boot(connection, site.id, simulation=site.simulation, random=world.random)
-            )
-            clock.start_no_earlier_than(boot.newest_ms)
-            gateway = Gateway(config, world, db, boot.who, signer, events)
-            await gateway.run()
-        except meta.ForeignStateError as error:
-            raise StartError(f"{config.state}: {error}") from error
-        finally:
-            async with asyncio.timeout(DRAIN_LINK_S):
-                await asyncio.shield(db.close())
+    signer = _signer(config)
+    db = await _open_database(config.state / "billing.db", world)
+    try:
+        boot = await db.run(
+            lambda connection: meta.begin_boot(connection, site.id, simulation=site.simulation, random=world.random)
+        )
+        clock.start_no_earlier_than(boot.newest_ms)
+        await Gateway(config, world, db, boot.who, signer, events).run()
+    except meta.ForeignStateError as error:
+        raise StartError(f"{config.state}: {error}") from error
+    finally:
+        async with asyncio.timeout(DRAIN_LINK_S):
+            await asyncio.shield(db.close())
 
 
 class Gateway:
     """The parts of one site, joined."""
 
     def __init__(
-        self, config: Config, world: World, db: Database, who: meta.Identity, signer: FileSigner, events: EventBook
+        self, config: Config, world: World, db: Database, who: Identity, signer: FileSigner, events: EventBook
     ) -> None:
         site, tell = config.site, events.tell
         self._config, self._world, self._db, self._who, self._events = config, world, db, who, events
@@ -256,7 +259,7 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-class _lock:  # noqa: N801 - used as a context manager only
+class _Lock:
     """One daemon per state directory. StartError where it cannot be made, written, or is taken."""
 
     def __init__(self, state: Path) -> None:

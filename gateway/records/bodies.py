@@ -90,6 +90,7 @@ class ParticipantShare(Body):
     grid_wh: int
     carry_before_nano_wh: int
     carry_after_nano_wh: int
+    adjustment_nano_wh: int = Field(0, description="part of the carry before that corrections of earlier ones added")
     estimated: bool = False
 
 
@@ -111,6 +112,7 @@ class OutsideSession(Body):
     wh: int
     name: Literal["standby", "free_charging", "gap"]
     owner: str
+    solar_wh: int = 0
 
 
 class Interval(Body):

@@ -115,8 +115,11 @@ def _in_savepoint(connection: Connection, work: Work) -> Outcome:
     try:
         result = work(connection)
     except Exception as error:  # noqa: BLE001 - it is handed to the caller, who decides
-        connection.execute("ROLLBACK TO work")
-        connection.execute("RELEASE work")
+        try:
+            connection.execute("ROLLBACK TO work")
+            connection.execute("RELEASE work")
+        except StoreError as lost:  # SQLite has undone the whole transaction (disk full, I/O error): say why, to all
+            raise (error if isinstance(error, StoreError) else lost) from None
         return None, error
     connection.execute("RELEASE work")
     return result, None

@@ -126,15 +126,14 @@ def after(db: Connection, entry: int, limit: int) -> list[JournalRow]:
     return [_row(row) for row in rows]
 
 
-def find_same(
-    db: Connection, charger: str, message_id: str, frame: str, content_key: str | None
-) -> JournalRow | None:
+def find_same(db: Connection, charger: str, message_id: str, frame: str, content_key: str | None) -> JournalRow | None:
     """The entry that a repeated message repeats (rule R35): the same bytes, or a start or stop with the same content.
 
     The message id alone proves nothing: chargers count it from 1 again after a reboot.
     """
     row = db.execute(
-        f"SELECT {_COLUMNS} FROM journal WHERE charger = ? AND message_id = ? AND frame = ? ORDER BY entry DESC LIMIT 1",
+        f"SELECT {_COLUMNS} FROM journal WHERE charger = ? AND message_id = ? AND frame = ? "
+        "ORDER BY entry DESC LIMIT 1",
         (charger, message_id, frame),
     ).fetchone()
     if row is None and content_key is not None:
@@ -176,9 +175,7 @@ def mark_sent(db: Connection, entry: int) -> None:
     db.execute("UPDATE journal SET state = 'sent' WHERE entry = ? AND state = 'pending'", (entry,))
 
 
-def answered(
-    db: Connection, entry: int, answer: str, by: AnsweredBy, *, transaction_id: int | None = None
-) -> None:
+def answered(db: Connection, entry: int, answer: str, by: AnsweredBy, *, transaction_id: int | None = None) -> None:
     """What the charger is about to be told; a start gets its transaction id with it. Never overwritten (rule R35)."""
     db.execute(
         "UPDATE journal SET answer = ?, answered_by = ?, transaction_id = ifnull(?, transaction_id) "
@@ -207,10 +204,9 @@ def queue_state(db: Connection, charger: str) -> QueueState:
     waiting = db.execute(
         f"SELECT count(*), min(at_ms) FROM journal WHERE charger = ? AND state IN {OPEN}", (charger,)
     ).fetchone()
-    parked = db.execute(
-        "SELECT count(*) FROM journal WHERE charger = ? AND state = 'parked'", (charger,)
-    ).fetchone()
-    assert waiting is not None and parked is not None
+    parked = db.execute("SELECT count(*) FROM journal WHERE charger = ? AND state = 'parked'", (charger,)).fetchone()
+    assert waiting is not None
+    assert parked is not None
     return QueueState(waiting[0], parked[0], waiting[1])
 
 

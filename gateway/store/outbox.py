@@ -120,6 +120,15 @@ def sha256_at(db: Connection, lane: str, epoch: str, seq: int) -> str | None:
     return str(row[0]) if row else None
 
 
+def answered_upto(db: Connection, lane: str, epoch: str) -> int:
+    """The newest number of a lane that the cloud has ever acknowledged or refused; 0 where there is none."""
+    row = db.execute(
+        "SELECT seq FROM outbox WHERE lane = ? AND epoch = ? AND state IN ('acked', 'dead') ORDER BY seq DESC LIMIT 1",
+        (lane, epoch),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def heads(db: Connection, epoch: str) -> dict[str, tuple[int, str]]:
     """The newest (seq, sha256) of each lane that has one."""
     found = {}

@@ -45,7 +45,7 @@ CREATE TABLE transaction_map (  -- both ways, for ever
   PRIMARY KEY (charger, local_id)
 ) STRICT;
 CREATE INDEX transaction_running ON transaction_map (charger, connector) WHERE stop_entry IS NULL;
-CREATE INDEX transaction_mapped ON transaction_map (charger, csms_id);
+CREATE UNIQUE INDEX transaction_start ON transaction_map (charger, start_entry);
 
 CREATE TABLE thinned (          -- MeterValues received and kept while the CSMS was away
   charger TEXT NOT NULL,
@@ -56,6 +56,7 @@ CREATE TABLE thinned (          -- MeterValues received and kept while the CSMS 
   told INTEGER NOT NULL,        -- 1 when it stands in the event lane
   PRIMARY KEY (charger, transaction_id, quarter)
 ) STRICT;
+CREATE INDEX thinned_untold ON thinned (charger) WHERE told = 0;
 
 CREATE TABLE charger (
   id TEXT PRIMARY KEY,
@@ -107,7 +108,7 @@ CREATE TABLE local_list (
 
 -- Sessions ----------------------------------------------------------------------------------------------------------
 
-CREATE TABLE cursor (
+CREATE TABLE cursor (           -- how far the sessions have read the journal
   name TEXT PRIMARY KEY,
   entry INTEGER NOT NULL
 ) STRICT;
@@ -115,18 +116,20 @@ CREATE TABLE cursor (
 CREATE TABLE session (
   id TEXT PRIMARY KEY,          -- UUID
   charger TEXT NOT NULL,
-  connector INTEGER NOT NULL,
+  connector INTEGER NOT NULL,   -- 0 where nobody said which
   transaction_id INTEGER NOT NULL,
   state TEXT NOT NULL,          -- open, stopped (waits for its end register), ended
   id_tag TEXT NOT NULL,
   tenant TEXT,
   participant TEXT,
+  authorised_by TEXT NOT NULL,  -- csms, gateway: who answered the start
   begin_ms INTEGER NOT NULL,
   begin_q TEXT NOT NULL,
   begin_wh INTEGER,             -- MID meter, or the charger's own value where provenance says so
-  begin_provenance TEXT,        -- meter, charger, none
+  begin_provenance TEXT NOT NULL, -- meter, charger, none
   charger_begin_wh INTEGER,
-  stop_ms INTEGER,
+  stop_ms INTEGER,              -- when it stopped: when the message came, or when the charger says where that is long ago
+  stop_arrived_ms INTEGER,      -- when the message came: the end register is read after this
   end_ms INTEGER,
   end_q TEXT,
   end_wh INTEGER,
@@ -137,10 +140,12 @@ CREATE TABLE session (
   unbillable_reason TEXT,
   meter TEXT,
   meter_serial TEXT,
-  split_version INTEGER NOT NULL DEFAULT 0
+  split_version INTEGER NOT NULL DEFAULT 0,
+  split TEXT                    -- the newest split.v1 (JSON), NULL until every interval of it is settled
 ) STRICT;
 CREATE UNIQUE INDEX session_transaction ON session (charger, transaction_id);
 CREATE INDEX session_open ON session (charger, connector) WHERE state <> 'ended';
+CREATE INDEX session_meter ON session (meter, begin_ms);
 
 CREATE TABLE record (           -- signed texts, never changed
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -152,8 +157,8 @@ CREATE TABLE record (           -- signed texts, never changed
   pagination INTEGER,
   text TEXT NOT NULL,
   reading TEXT,                 -- JSON of the Reading it states
-  prev TEXT NOT NULL,           -- SHA-256 of the record before it, 64 zeros first
-  sha256 TEXT NOT NULL
+  prev TEXT NOT NULL,           -- sha256 of the record before it, 64 zeros first
+  sha256 TEXT NOT NULL          -- SHA-256 over prev, LF, text
 ) STRICT;
 CREATE UNIQUE INDEX record_pagination ON record (key_id, charge_point, pagination);
 CREATE INDEX record_session ON record (session);
@@ -165,21 +170,26 @@ CREATE TABLE pagination (
   PRIMARY KEY (key_id, charge_point)
 ) STRICT;
 
-CREATE TABLE kept_reading (     -- readings that are kept singly: begin, end, quarantined, the first after a gap
+CREATE TABLE kept_reading (     -- readings that are kept singly: begin, end, before and after a gap or a swap
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   meter TEXT NOT NULL,
   why TEXT NOT NULL,
-  replied_ms INTEGER NOT NULL,
+  requested_ms INTEGER NOT NULL,
   reading TEXT NOT NULL
 ) STRICT;
+CREATE INDEX kept_reading_meter ON kept_reading (meter, requested_ms);
 
 CREATE TABLE interval (         -- one packed row per quarter hour
   k INTEGER PRIMARY KEY,        -- floor(unix / 900)
   state TEXT NOT NULL,          -- provisional, final, corrected, closed
-  version INTEGER NOT NULL,
+  version INTEGER NOT NULL,     -- 0 until the interval is settled
+  dirty INTEGER NOT NULL,       -- 1 when something that the split rests on came after it was settled
   boundary TEXT NOT NULL,       -- {meter: Reading or null} at the START of the interval (JSON)
-  result TEXT                   -- the split in force (JSON), NULL until the interval is settled
+  result TEXT,                  -- the interval.v1 in force (JSON), NULL until the interval is settled
+  handed TEXT                   -- carry and tanks that it received and that it hands on (JSON)
 ) STRICT;
+CREATE INDEX interval_dirty ON interval (k) WHERE dirty = 1;
+CREATE INDEX interval_provisional ON interval (k) WHERE state = 'provisional';
 
 CREATE TABLE session_share (    -- one session in one interval, newest version
   session TEXT NOT NULL,
@@ -192,10 +202,17 @@ CREATE TABLE session_share (    -- one session in one interval, newest version
   state TEXT NOT NULL,          -- provisional, final
   PRIMARY KEY (session, k)
 ) STRICT;
+CREATE INDEX session_share_interval ON session_share (k);
 
-CREATE TABLE carry (            -- the rounding rest of each participant, nano-Wh, as the newest interval left it
+CREATE TABLE carry (            -- the rounding rest of each participant, nano-Wh, as the newest settled interval left it
   participant TEXT PRIMARY KEY,
-  nano_wh INTEGER NOT NULL
+  nano_wh INTEGER NOT NULL,
+  adjustment_nano_wh INTEGER NOT NULL -- what corrections add to it in the next interval
+) STRICT;
+
+CREATE TABLE tank (             -- what the battery holds by origin, as the newest settled interval left it
+  origin TEXT PRIMARY KEY,      -- solar, grid
+  wh INTEGER NOT NULL
 ) STRICT;
 
 -- Cloud -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,58 @@
+"""Asks the running daemon through `control.sock`: one JSON object a line out, one in."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from gateway.command.directories import UserError
+
+TIMEOUT_S = 10.0
+MAX_ANSWER = 16 * 1024 * 1024
+
+
+def ask(run_dir: Path, op: str, **args: Any) -> dict[str, Any]:
+    """The result of one operation. UserError (exit 1) where nobody answers or the daemon refuses."""
+    path = run_dir / "control.sock"
+    request = json.dumps({"op": op, "args": args}).encode() + b"\n"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            channel.settimeout(TIMEOUT_S)
+            channel.connect(str(path))
+            channel.sendall(request)
+            line = _read_line(channel)
+    except PermissionError as error:
+        raise UserError(f"{path} is not open to this user: use sudo", 1) from error
+    except TimeoutError as error:
+        raise UserError(
+            f"the gateway did not answer within {TIMEOUT_S:.0f} s: see journalctl -u zev-gateway", 1
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"no gateway answers at {path}: start it, or say with --run where its runtime directory is", 1
+        ) from error
+    return _result(line)
+
+
+def _read_line(channel: socket.socket) -> bytes:
+    received = bytearray()
+    while not received.endswith(b"\n") and len(received) <= MAX_ANSWER:
+        part = channel.recv(65536)
+        if not part:
+            break
+        received += part
+    return bytes(received)
+
+
+def _result(line: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(line)
+        if answer["ok"]:
+            result: dict[str, Any] = answer["result"]
+            return result
+        sentence = str(answer["error"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError("the gateway broke off its answer: see journalctl -u zev-gateway", 1) from error
+    raise UserError(sentence, 1)

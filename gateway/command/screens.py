@@ -1,0 +1,219 @@
+"""What a person sees: tables and sentences for the command line, never for the daemon."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gateway.command.addresses import url_of
+from gateway.command.checkup import Checkup
+from gateway.command.verification import Verification
+
+WIDTH_WITHOUT_TERMINAL = 200
+"""In a file or a pipe nothing should be cut or wrapped."""
+
+
+NEWEST_EVENTS = 10
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False, soft_wrap=False)
+
+
+def show_check(file: str, found: Checkup) -> None:
+    """Every problem, or who may still charge without the gateway."""
+    console = _console()
+    for problem in found.problems:
+        console.print(escape(f"{file}, {problem}"), soft_wrap=True)
+    if found.site is None:
+        return
+    if not found.problems:
+        chargers, meters = len(found.site.chargers), len(found.site.meters)
+        console.print(escape(f"{file}: no problem; {chargers} chargers, {meters} meters"), soft_wrap=True)
+    console.print("\nIf the gateway dies:")
+    for sentence in found.alone:
+        console.print(escape(f"  {sentence}"), soft_wrap=True)
+
+
+def show_status(status: dict[str, Any]) -> None:
+    """Live state, in the order in which an installer needs it: addresses, who was refused, chargers, and the rest."""
+    console = _console()
+    kind = ", SIMULATION" if status.get("simulation") else ""
+    console.print(
+        escape(
+            f"{status.get('site')} ({status.get('gw')}{kind}), {status.get('now')}, time: {status.get('time_quality')}"
+        )
+    )
+    for sentence in status.get("problems", []):
+        console.print(escape(f"NOT WELL: {sentence}"), style="bold red")
+    _show_addresses(console, status)
+    _show_refused(console, status.get("refused", []))
+    _show_rows(console, "Connectors", status.get("connectors", []), {
+        "connector": lambda row: row.get("id"),
+        "connected": lambda row: "yes" if row.get("connected") else "NO",
+        "status": lambda row: row.get("status"),
+        "limit": lambda row: _amperes(row.get("limit_a")),
+        "draws L1/L2/L3": lambda row: _phases(row.get("draw_a")),
+        "alone": lambda row: _amperes(row.get("fallback_a")),
+        "why": lambda row: row.get("reason"),
+    })  # fmt: skip
+    _show_rows(console, "Circuits", status.get("circuits", []), {
+        "circuit": lambda row: row.get("id"),
+        "limit": lambda row: _amperes(row.get("limit_a")),
+        "load L1/L2/L3": lambda row: _phases(row.get("load_a")),
+        "house L1/L2/L3": lambda row: _phases(row.get("house_a")),
+        "age": lambda row: _seconds(row.get("age_s")),
+        "": lambda row: "OVER" if row.get("over") else "",
+    })  # fmt: skip
+    _show_rows(console, "Meters", status.get("meters", []), {
+        "meter": lambda row: row.get("id"),
+        "model": lambda row: row.get("model"),
+        "bus": lambda row: row.get("bus"),
+        "age": lambda row: "LOST" if row.get("lost") else _seconds(row.get("age_s")),
+        "serial": lambda row: row.get("serial"),
+        "import": lambda row: _kwh(row.get("import_wh")),
+        "power": lambda row: None if row.get("power_w") is None else f"{row['power_w']} W",
+        "timeouts": lambda row: row.get("timeouts"),
+        "rejected": lambda row: row.get("rejected"),
+    })  # fmt: skip
+    _show_rows(console, "Backends (CSMS)", status.get("upstreams", []), {
+        "charger": lambda row: row.get("charger"),
+        "backend": lambda row: row.get("upstream"),
+        "connected": lambda row: "yes" if row.get("connected") else "NO",
+        "queue": lambda row: row.get("queue"),
+        "parked": lambda row: row.get("parked"),
+        "oldest": lambda row: _seconds(row.get("oldest_s")),
+    })  # fmt: skip
+    _show_cloud(console, status.get("cloud", {}))
+    _show_events(console, status.get("events", []))
+
+
+def _show_addresses(console: Console, status: dict[str, Any]) -> None:
+    """One line per charger and network of this machine."""
+    console.print("\nEach wallbox must be given its address:")
+    chargers = dict.fromkeys(row["id"].rpartition("/")[0] for row in status.get("connectors", []))
+    for charger in chargers or ["CHARGER-ID"]:
+        urls = [url_of(url, charger) for url in status.get("addresses", [])]
+        console.print(escape(f"  {charger}: {' or '.join(urls)}"), soft_wrap=True)
+
+
+def _show_events(console: Console, events: list[dict[str, Any]]) -> None:
+    """The newest warnings and errors: what happened, and what to do."""
+    loud = [event for event in events if event.get("severity") in ("warning", "error")]
+    if not loud:
+        return
+    console.print("\nLately:")
+    for event in loud[-NEWEST_EVENTS:]:
+        line = f"  {event.get('at')} {event.get('subject')}: {event.get('cause')}"
+        following = f"\n    next: {event['next_step']}" if event.get("next_step") else ""
+        console.print(escape(line + following), soft_wrap=True)
+
+
+def _show_refused(console: Console, refused: list[dict[str, Any]]) -> None:
+    for row in refused:
+        console.print(
+            escape(
+                f"\nREFUSED {row.get('identity')} from {row.get('address')} at {row.get('at')}: {row.get('why')}\n"
+                f"  next: {row.get('next_step')}" + (f"\n  address for the box: {row['url']}" if row.get("url") else "")
+            ),
+            style="yellow",
+        )
+
+
+def _show_cloud(console: Console, cloud: dict[str, Any]) -> None:
+    if not cloud.get("configured"):
+        console.print("\nCloud: none configured, everything is kept here")
+        return
+    backlog = ", ".join(f"{lane} {count}" for lane, count in cloud.get("backlog", {}).items()) or "empty"
+    state = "connected" if cloud.get("connected") else f"NOT CONNECTED ({cloud.get('why') or 'unknown why'})"
+    console.print(
+        escape(f"\nCloud: {state}; backlog: {backlog}; last receipt: {_seconds(cloud.get('last_ack_s')) or '-'}")
+    )
+
+
+def show_sessions(rows: list[dict[str, Any]], zone: ZoneInfo) -> None:
+    """One line per session: who, when, both registers, what the sun gave."""
+    console = _console()
+    if not rows:
+        console.print("no sessions")
+        return
+    classes = sorted({name for row in rows for name in (row["split"] or {}).get("classes_wh", {})})
+    columns: dict[str, Any] = {
+        "begin": lambda row: _local(row["begin"], zone),
+        "end": lambda row: _local(row["end"], zone) or row["state"],
+        "connector": lambda row: row["connector"],
+        "tenant": lambda row: row["tenant"],
+        "register at begin": lambda row: _kwh(row["begin_wh"]),
+        "register at end": lambda row: _kwh(row["end_wh"]),
+        "Wh": lambda row: row["energy_wh"],
+        "solar Wh": lambda row: (row["split"] or {}).get("solar_wh"),
+    }
+    for name in classes:
+        columns[f"{name} Wh"] = lambda row, name=name: (row["split"] or {}).get("classes_wh", {}).get(name)
+    columns["remark"] = _remark
+    _show_rows(console, f"Sessions ({zone.key})", rows, columns)
+
+
+def show_verification(found: Verification) -> None:
+    """Each record that is not what it must be, or that all are."""
+    console = _console()
+    for record, why in found.problems:
+        console.print(escape(f"{record}: {why}"), soft_wrap=True)
+    wrong = len({record for record, _ in found.problems})
+    console.print(f"{found.records} records, {f'{wrong} of them wrong' if wrong else 'all as they were signed'}")
+
+
+def show_keys(keys: list[dict[str, Any]]) -> None:
+    """The public keys, oldest first."""
+    _show_rows(_console(), "Public keys", keys, {
+        "key": lambda row: row["key_id"],
+        "algorithm": lambda row: row["algorithm"],
+        "valid from": lambda row: row["valid_from"] or None,
+        "": lambda row: "SIMULATION" if row["simulation"] else "",
+        "SubjectPublicKeyInfo (hex)": lambda row: row["spki_hex"],
+    })  # fmt: skip
+
+
+def _remark(row: dict[str, Any]) -> str | None:
+    if row["state"] == "ended" and not row["billable"]:
+        return f"not billable: {row['unbillable_reason']}"
+    return "split provisional" if row["split"] and row["split"]["state"] != "final" else None
+
+
+def _show_rows(console: Console, title: str, rows: Iterable[dict[str, Any]], columns: dict[str, Any]) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        cells = (value(row) for value in columns.values())
+        table.add_row(*("-" if cell is None else escape(str(cell)) for cell in cells))
+    if table.row_count:
+        console.print()
+        console.print(table)
+
+
+def _local(utc: str | None, zone: ZoneInfo) -> str | None:
+    return None if utc is None else datetime.fromisoformat(utc).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _kwh(energy_wh: int | None) -> str | None:
+    return None if energy_wh is None else f"{energy_wh // 1000}.{energy_wh % 1000:03d} kWh"
+
+
+def _amperes(value: float | None) -> str | None:
+    return None if value is None else f"{value:g} A"
+
+
+def _phases(values: list[float] | None) -> str | None:
+    return None if values is None else " / ".join(f"{value:.1f}" for value in values)
+
+
+def _seconds(value: float | None) -> str | None:
+    return None if value is None else f"{value:.0f} s"

@@ -1,0 +1,88 @@
+"""The sessions of a database, for the command line: read beside a running daemon, or without one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gateway.clock import iso
+from gateway.command.directories import UserError, look_into
+from gateway.model import Connection, StoreError
+from gateway.store.sqlite import connect_read_only
+
+_SESSION = """
+SELECT id, charger, connector, transaction_id, state, id_tag, tenant, participant, begin_ms, stop_ms, end_ms,
+       begin_wh, end_wh, begin_provenance, end_provenance, billable, unbillable_reason, meter, split_version, split
+FROM session WHERE begin_ms >= ? AND begin_ms < ? AND (? IS NULL OR tenant = ?) ORDER BY begin_ms, id
+"""
+_SHARES = """
+SELECT session, class, sum(solar_wh), sum(grid_wh) FROM session_share
+WHERE session IN (SELECT id FROM session WHERE begin_ms >= ? AND begin_ms < ?) GROUP BY session, class
+"""
+FAR_MS = 1 << 62
+
+
+def open_state(state: Path) -> Connection:
+    """The database of a state directory, for reading. UserError."""
+    path = state / "billing.db"
+    look_into(path, f"there is no database in {state}")
+    try:
+        connection = connect_read_only(path)
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except StoreError as error:
+        raise UserError(f"{path} cannot be read ({error}): use sudo") from error
+    return connection
+
+
+def list_sessions(
+    db: Connection, from_ms: int = 0, to_ms: int = FAR_MS, tenant: str | None = None
+) -> list[dict[str, Any]]:
+    """Sessions that began in [from_ms, to_ms), oldest first; energy only where both registers are known."""
+    shares: dict[str, list[tuple[Any, ...]]] = {}
+    for row in db.execute(_SHARES, (from_ms, to_ms)):
+        shares.setdefault(row[0], []).append(row)
+    rows = db.execute(_SESSION, (from_ms, to_ms, tenant, tenant))
+    return [_session(row, shares.get(row[0], [])) for row in rows]
+
+
+def _session(row: tuple[Any, ...], shares: list[tuple[Any, ...]]) -> dict[str, Any]:
+    begin_wh, end_wh, billable = row[11], row[12], bool(row[15])
+    known = begin_wh is not None and end_wh is not None
+    return {
+        "id": row[0],
+        "connector": f"{row[1]}/{row[2]}",
+        "transaction_id": row[3],
+        "state": row[4],
+        "id_tag": row[5],
+        "tenant": row[6],
+        "participant": row[7],
+        "begin": iso(row[8]),
+        "stop": None if row[9] is None else iso(row[9]),
+        "end": None if row[10] is None else iso(row[10]),
+        "begin_wh": begin_wh,
+        "end_wh": end_wh,
+        "begin_provenance": row[13],
+        "end_provenance": row[14],
+        "energy_wh": end_wh - begin_wh if known and billable else None,
+        "billable": billable,
+        "unbillable_reason": row[16],
+        "meter": row[17],
+        "split": _split(row[19]) if row[19] else _so_far(row[18], shares) if shares else None,
+    }
+
+
+def _split(stored: str) -> dict[str, Any]:
+    """What was told to the cloud last."""
+    document = json.loads(stored)
+    return {key: document[key] for key in ("version", "state", "solar_wh", "classes_wh")}
+
+
+def _so_far(version: int, shares: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """Solar and grid by class of the quarter hours that are settled."""
+    return {
+        "version": version,
+        "state": "provisional",
+        "solar_wh": sum(share[2] for share in shares),
+        "classes_wh": {share[1]: share[3] for share in shares},
+    }

@@ -1,0 +1,163 @@
+"""Pure: what the registers of one meter say about one interval: boundaries, differences, gaps, a meter swap.
+
+Registers are whole Wh (floored once where they were decoded), so differences telescope: the sum over any run of
+intervals is last minus first, to the watt-hour, whatever is missing in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from gateway.model import INTERVAL_MS, Reading
+
+BOUNDARY_WAIT_MS = 10_000
+"""A boundary value is the first good reading requested within this time after the boundary (site time)."""
+
+
+def is_boundary_reading(reading: Reading, boundary_ms: int) -> bool:
+    """Whether `reading` may stand for the boundary; the first one that may is taken, its skew stands in the row."""
+    return boundary_ms <= reading.requested_ms < boundary_ms + BOUNDARY_WAIT_MS and reading.import_wh is not None
+
+
+def boundary_of(k: int) -> int:
+    """UTC ms of the start of interval `k`."""
+    return k * INTERVAL_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A reading that takes part in an interval; `estimated` where it was interpolated."""
+
+    reading: Reading
+    estimated: bool = False
+
+
+def interpolated(before: Reading, after: Reading, boundary_ms: int) -> Known | None:
+    """The missing boundary value between two good readings of one meter, on the straight line between them.
+
+    Only the shape is estimated: the readings on both sides are true, so is their difference. None where the registers
+    do not belong together (another serial, a register that went back, an instant outside).
+    """
+    span_ms = after.requested_ms - before.requested_ms
+    if not before.requested_ms <= boundary_ms <= after.requested_ms or span_ms <= 0 or not _same_meter(before, after):
+        return None
+    part_ms = boundary_ms - before.requested_ms
+    import_wh = _between(before.import_wh, after.import_wh, part_ms, span_ms)
+    export_wh = _between(before.export_wh, after.export_wh, part_ms, span_ms)
+    if import_wh is None or (export_wh is None and before.export_wh is not None):
+        return None
+    estimate = replace(
+        before, requested_ms=boundary_ms, replied_ms=boundary_ms, import_wh=import_wh, export_wh=export_wh,
+        power_w=None, current_ma=None, raw="",
+    )  # fmt: skip
+    return Known(estimate, estimated=True)
+
+
+def _same_meter(one: Reading, other: Reading) -> bool:
+    return one.serial is None or other.serial is None or one.serial == other.serial
+
+
+def _between(before: int | None, after: int | None, part_ms: int, span_ms: int) -> int | None:
+    if before is None or after is None or after < before:
+        return None
+    return before + (after - before) * part_ms // span_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of one register without a break: from `low_wh` to `high_wh`."""
+
+    serial: str | None
+    low_wh: int
+    high_wh: int
+    from_ms: int
+    to_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One meter in one interval, Wh.
+
+    `problems` say in words why the energy is not known (it is then only what is known of it), `notes` what else the
+    reader of a bill must know.
+    """
+
+    import_wh: int
+    export_wh: int | None
+    segments: tuple[Segment, ...]
+    estimated: bool = False
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def measured(chain: Sequence[Known], problems: Sequence[str] = ()) -> Measured:
+    """The energy along the known readings of one meter, oldest first.
+
+    Between two readings of different serials nothing is counted and it is noted: the time without a meter is not
+    invented. `problems` are those the caller knows of, such as a missing boundary.
+    """
+    has_export = all(known.reading.export_wh is not None for known in chain)
+    import_wh, export_wh = 0, 0
+    segments: list[Segment] = []
+    found, notes = list(problems), []
+    for one, other in pairwise(chain):
+        before, after = one.reading, other.reading
+        if not _same_meter(before, after):
+            notes.append(f"meter {before.meter}: swapped, {before.serial} by {after.serial}; not metered in between")
+            continue
+        imported = _advance(before.import_wh, after.import_wh)
+        exported = _advance(before.export_wh, after.export_wh) if has_export else 0
+        if imported is None or exported is None:
+            found.append(
+                f"meter {before.meter}: its register went back from {before.import_wh} to {after.import_wh} Wh"
+            )
+            continue
+        import_wh, export_wh = import_wh + imported, export_wh + exported
+        low = before.import_wh or 0
+        segments.append(Segment(before.serial, low, low + imported, before.requested_ms, after.requested_ms))
+    estimated = any(known.estimated for known in chain)
+    return Measured(
+        import_wh, export_wh if has_export else None, tuple(_joined(segments)), estimated, tuple(found), tuple(notes)
+    )
+
+
+def _advance(before: int | None, after: int | None) -> int | None:
+    if before is None or after is None or after < before:
+        return None
+    return after - before
+
+
+def _joined(segments: Sequence[Segment]) -> list[Segment]:
+    """Neighbours that continue each other become one."""
+    joined: list[Segment] = []
+    for segment in segments:
+        last = joined[-1] if joined else None
+        if last and last.high_wh == segment.low_wh and last.to_ms == segment.from_ms and last.serial == segment.serial:
+            joined[-1] = replace(last, high_wh=segment.high_wh, to_ms=segment.to_ms)
+        else:
+            joined.append(segment)
+    return joined
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A session on a meter: the registers at its begin and end; `end_wh` None while it goes on."""
+
+    session: str
+    serial: str | None
+    begin_wh: int
+    end_wh: int | None = None
+
+
+def within(cut: Cut, segments: Sequence[Segment]) -> int:
+    """What the session took in these segments, Wh. Over all intervals the pieces sum to end - begin."""
+    total = 0
+    for segment in segments:
+        if cut.serial is not None and segment.serial is not None and cut.serial != segment.serial:
+            continue
+        low = min(max(cut.begin_wh, segment.low_wh), segment.high_wh)
+        high = segment.high_wh if cut.end_wh is None else min(max(cut.end_wh, segment.low_wh), segment.high_wh)
+        total += max(0, high - low)
+    return total

@@ -1,0 +1,247 @@
+"""Pure: one quarter hour of the whole house settled: who consumed what, what of it was solar, whose it was.
+
+The participants' consumption comes from their own meters, the rest of the house is the common participant's. What
+cannot be true (the participants consumed more than the house) is a named imbalance and billed to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from gateway.energy.battery import Tanks, origin_of
+from gateway.energy.intervals import Cut, Measured, within
+from gateway.energy.split import Flows, Key, Share, allocate, share_within, virtual_flows
+
+COMMON = "common"
+"""The common participant's name where the site does not name one."""
+
+STANDBY_MAX_WH = 25
+"""More than this in a quarter hour (100 W) at an idle connector is not standby: somebody charges without a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Which meter plays which part. `metered` lists the meters of each participant, `charger_meters` those of boxes."""
+
+    grid: str | None
+    production: tuple[str, ...] = ()
+    battery: tuple[str, ...] = ()
+    metered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    charger_meters: frozenset[str] = frozenset()
+    common: str = COMMON
+    balance: Literal["meter", "virtual"] = "meter"
+    key: Key = field(default_factory=Key)
+    common_ceiling_wh: int | None = None
+
+    def meters(self) -> list[str]:
+        """Every meter that the split needs."""
+        grid = [self.grid] if self.grid and self.balance == "meter" else []
+        own = [meter for meters in self.metered.values() for meter in meters]
+        return [*grid, *self.production, *self.battery, *own]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCut:
+    """A session's place on a meter. One that is not billable is energy outside sessions."""
+
+    cut: Cut
+    billable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one session took in the interval, Wh."""
+
+    session: str
+    participant: str
+    wh: int
+    solar_wh: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Energy of a charger meter outside sessions, Wh, by its name."""
+
+    meter: str
+    participant: str
+    wh: int
+    solar_wh: int
+    name: Literal["standby", "free_charging", "gap"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarter:
+    """One settled interval, Wh. `missing` says in words what is not known.
+
+    Where the balance could not be drawn up `flows` is None: then nobody is given solar energy and `shares` is empty;
+    what sessions took stands as grid energy until it is corrected.
+    """
+
+    flows: Flows | None
+    consumption_wh: int | None
+    solar_wh: int | None
+    unallocated_wh: int
+    imbalance_wh: int
+    shares: Mapping[str, Share]
+    estimated: frozenset[str]
+    parts: tuple[Part, ...]
+    outside: tuple[Outside, ...]
+    tanks: Tanks
+    missing: tuple[str, ...] = ()
+
+
+def settle(
+    house: House,
+    meters: Mapping[str, Measured],
+    sessions: Mapping[str, Sequence[SessionCut]],
+    carry: Mapping[str, int],
+    tanks: Tanks,
+    missing: Sequence[str] = (),
+) -> Quarter:
+    """Settle one interval.
+
+    `meters` holds what is known of each meter, `sessions` the session cuts by meter, `missing` says in words what else
+    is not known. Carry in nano-Wh by participant.
+    """
+    needed = house.meters()
+    absent = [f"meter {meter}: not read" for meter in needed if meter not in meters]
+    problems = [problem for meter in needed if meter in meters for problem in meters[meter].problems]
+    notes = [note for meter in needed if meter in meters for note in meters[meter].notes]
+    if absent or problems:
+        return _incomplete(house, meters, sessions, tanks, (*absent, *problems, *missing))
+    own = {who: sum(meters[meter].import_wh for meter in names) for who, names in house.metered.items()}
+    flows = _flows(house, meters, sum(own.values()))
+    consumption_wh = flows.consumption_wh
+    consumption, imbalance_wh = _with_common(house, own, consumption_wh)
+    origin = origin_of(flows, tanks)
+    allocation = allocate(origin.solar_wh, origin.pool_wh, consumption, carry, house.key)
+    parts, outside = _pieces(house, meters, sessions, allocation.shares)
+    everything = any(meters[meter].estimated for meter in needed)
+    return Quarter(
+        flows=flows,
+        consumption_wh=consumption_wh,
+        solar_wh=origin.solar_wh,
+        unallocated_wh=allocation.unallocated_wh,
+        imbalance_wh=imbalance_wh,
+        shares=allocation.shares,
+        estimated=frozenset(consumption) if everything else frozenset(),
+        parts=parts,
+        outside=outside,
+        tanks=origin.tanks,
+        missing=(*notes, *missing),
+    )
+
+
+def _flows(house: House, meters: Mapping[str, Measured], participants_wh: int) -> Flows:
+    # A production meter counts what it gives as export where it has such a register; what it takes is consumption.
+    production_wh = sum(
+        given if (given := meters[meter].export_wh) is not None else meters[meter].import_wh
+        for meter in house.production
+    )
+    if house.balance == "virtual" or house.grid is None:
+        return virtual_flows(participants_wh, production_wh)
+    grid = meters[house.grid]
+    return Flows(
+        import_wh=grid.import_wh,
+        export_wh=grid.export_wh or 0,
+        production_wh=production_wh,
+        charge_wh=sum(meters[meter].import_wh for meter in house.battery),
+        discharge_wh=sum(meters[meter].export_wh or 0 for meter in house.battery),
+    )
+
+
+def _with_common(house: House, own: Mapping[str, int], consumption_wh: int) -> tuple[dict[str, int], int]:
+    """Everybody's consumption with the common rest; and the imbalance: sum of all = consumption - imbalance."""
+    rest_wh = consumption_wh - sum(own.values())
+    common_wh = 0
+    if house.balance == "meter" and house.common not in own:
+        common_wh = max(0, rest_wh)
+        if house.common_ceiling_wh is not None:
+            common_wh = min(common_wh, house.common_ceiling_wh)
+    consumption = dict(own)
+    consumption[house.common] = own.get(house.common, 0) + common_wh
+    return consumption, rest_wh - common_wh
+
+
+def _pieces(
+    house: House,
+    meters: Mapping[str, Measured],
+    sessions: Mapping[str, Sequence[SessionCut]],
+    shares: Mapping[str, Share],
+) -> tuple[tuple[Part, ...], tuple[Outside, ...]]:
+    """Share what each participant got among their sessions and what flowed outside of them, in proportion."""
+    parts: list[Part] = []
+    outside: list[Outside] = []
+    for who, names in house.metered.items():
+        weights: dict[str, int] = {}
+        took: list[Part] = []
+        rest: list[Outside] = []
+        for meter in names:
+            if meter not in house.charger_meters:
+                weights[f"meter {meter}"] = meters[meter].import_wh
+                continue
+            here, beside = _of_meter(meter, who, meters[meter], sessions.get(meter, ()))
+            took += here
+            rest += beside
+        weights |= {f"session {part.session}": part.wh for part in took}
+        weights |= {f"outside {piece.meter} {piece.name}": piece.wh for piece in rest}
+        solar = share_within(shares[who].solar_wh, weights)
+        parts += [replace(part, solar_wh=solar[f"session {part.session}"]) for part in took]
+        outside += [replace(piece, solar_wh=solar[f"outside {piece.meter} {piece.name}"]) for piece in rest]
+    return tuple(parts), tuple(outside)
+
+
+def _of_meter(
+    meter: str, who: str, energy: Measured, sessions: Sequence[SessionCut]
+) -> tuple[list[Part], list[Outside]]:
+    """The sessions on one charger meter, and what it counted beside them; together its energy."""
+    parts = [
+        Part(session.cut.session, who, wh, 0)
+        for session in sessions
+        if session.billable and (wh := within(session.cut, energy.segments))
+    ]
+    refused_wh = sum(within(session.cut, energy.segments) for session in sessions if not session.billable)
+    rest_wh = max(0, energy.import_wh - sum(part.wh for part in parts))
+    free_wh = min(refused_wh, rest_wh)
+    outside = [Outside(meter, who, free_wh, 0, "free_charging")] if free_wh else []
+    if beside_wh := rest_wh - free_wh:
+        if energy.estimated:
+            outside.append(Outside(meter, who, beside_wh, 0, "gap"))
+        elif beside_wh <= STANDBY_MAX_WH:
+            outside.append(Outside(meter, who, beside_wh, 0, "standby"))
+        else:
+            outside = [Outside(meter, who, rest_wh, 0, "free_charging")]
+    return parts, outside
+
+
+def _incomplete(
+    house: House,
+    meters: Mapping[str, Measured],
+    sessions: Mapping[str, Sequence[SessionCut]],
+    tanks: Tanks,
+    missing: Sequence[str],
+) -> Quarter:
+    """Without a balance nothing is credited: what sessions took is known by their registers and stands as grid."""
+    parts: list[Part] = []
+    outside: list[Outside] = []
+    for who, names in house.metered.items():
+        for meter in names:
+            if meter in house.charger_meters and meter in meters:
+                here, beside = _of_meter(meter, who, meters[meter], sessions.get(meter, ()))
+                parts += here
+                outside += beside
+    return Quarter(
+        flows=None,
+        consumption_wh=None,
+        solar_wh=None,
+        unallocated_wh=0,
+        imbalance_wh=0,
+        shares={},
+        estimated=frozenset(),
+        parts=tuple(parts),
+        outside=tuple(outside),
+        tanks=tanks,
+        missing=tuple(missing),
+    )

@@ -1,0 +1,177 @@
+"""Pure: whose minimum fits - who charges and who waits, in a fair rotation.
+
+There is nothing between 0 and the minimum of 6 A (IEC 61851-1), so when the minima do not all fit somebody waits.
+Order: who charges and is within the dwell; then those who wait, longest first; then who charges and has had the dwell.
+Nobody overtakes on a link: a waiting car whose minimum does not fit keeps its links closed to those who came after it.
+So among n cars over links that hold k minima each nobody waits longer than dwell x ceil(n/k) (invariant I9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.model import ConnectorRef
+
+DWELL_S = 900.0
+OFF_S = 300.0
+LONGEST_WAIT_S = 4 * 3600.0
+SLEEPY_S = 120.0
+"""A car that takes nothing of what it is offered for this long has no claim to its dwell while others wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A car that wants to charge. `since_s`: since when it charges (`on`) or waits; link numbers as in circuits.
+
+    `ready` says that a pause has lasted long enough (a car that has not charged yet is ready). `one_sided`: on fewer
+    than three phases, so the imbalance rule is about it. `weight` is the speed of its share above the minimum.
+    """
+
+    ref: ConnectorRef
+    links: tuple[int, ...]
+    min_ma: int
+    max_ma: int
+    why_max: str = "full"
+    weight: int = 1
+    on: bool = False
+    since_s: float = 0.0
+    ready: bool = True
+    asleep: bool = False
+    one_sided: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the queue, from 1, and in how many seconds the turn is expected (None: not to be said)."""
+
+    position: int
+    wait_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who gets a minimum, who waits where, and the dwell in force."""
+
+    admitted: frozenset[ConnectorRef]
+    queue: Mapping[ConnectorRef, Place]
+    dwell_s: float
+
+
+class _Minima:
+    """The minima given so far, and what is left on each link."""
+
+    def __init__(self, capacity: Sequence[int], tilt: Sequence[tuple[tuple[int, ...], int]]) -> None:
+        self.room = list(capacity)
+        self.tilt = tilt
+        self.one_sided = [0] * len(self.room)
+        self.admitted: set[ConnectorRef] = set()
+
+    def fits(self, claim: Claim, room: Sequence[int]) -> bool:
+        """Whether the minimum fits every link, and tilts no circuit beyond its imbalance limit."""
+        return all(room[link] >= claim.min_ma for link in claim.links) and self.level(claim)
+
+    def level(self, claim: Claim) -> bool:
+        """Whether the minimum keeps every circuit within its imbalance limit; a three-phase car always does."""
+        if not claim.one_sided:
+            return True
+        own = set(claim.links)
+        for phases, most_ma in self.tilt:
+            if own.isdisjoint(phases):
+                continue
+            loads = [self.one_sided[link] + (claim.min_ma if link in own else 0) for link in phases]
+            if max(loads) - min(loads) > most_ma:
+                return False
+        return True
+
+    def admit(self, claim: Claim) -> None:
+        self.admitted.add(claim.ref)
+        for link in claim.links:
+            self.room[link] -= claim.min_ma
+            if claim.one_sided:
+                self.one_sided[link] += claim.min_ma
+
+
+def admit(
+    claims: Sequence[Claim],
+    keep: Sequence[int],
+    fill: Sequence[int],
+    tilt: Sequence[tuple[tuple[int, ...], int]],
+    now_s: float,
+) -> Admission:
+    """Admit minima. `keep` is the capacity for cars that charge already, `fill` (at most `keep`) for those that begin.
+
+    `tilt` holds, per circuit with an imbalance limit, its links and that limit. Shortage ends a dwell early: the fuse
+    comes first, and who has charged longest gives way.
+    """
+    wanting = sorted((claim for claim in claims if claim.max_ma >= claim.min_ma), key=lambda claim: claim.ref)
+    waiting = sorted((claim for claim in wanting if not claim.on), key=lambda claim: (claim.since_s, claim.ref))
+    running = sorted((claim for claim in wanting if claim.on), key=lambda claim: (-claim.since_s, claim.ref))
+    dwell_s = _dwell(wanting, fill) if waiting else DWELL_S
+    kept = [claim for claim in running if not claim.asleep and now_s - claim.since_s < dwell_s]
+    held = {claim.ref for claim in kept}
+    spent = sorted((claim for claim in running if claim.ref not in held), key=lambda claim: claim.asleep)
+
+    minima = _Minima(keep, tilt)
+    for claim in kept:
+        if minima.fits(claim, minima.room):
+            minima.admit(claim)
+    _admit_waiting(waiting, minima, keep, fill)
+    for claim in spent:
+        if minima.fits(claim, minima.room):
+            minima.admit(claim)
+    return Admission(frozenset(minima.admitted), _queue(wanting, minima.admitted, dwell_s, now_s), dwell_s)
+
+
+def _admit_waiting(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int], fill: Sequence[int]) -> None:
+    closed: set[int] = set()
+    closed_one_sided: set[int] = set()
+    for claim in waiting:
+        if not claim.ready:
+            continue
+        room = [left - (most - careful) for left, most, careful in zip(minima.room, keep, fill, strict=True)]
+        behind = closed | closed_one_sided if claim.one_sided else closed
+        if behind.isdisjoint(claim.links) and minima.fits(claim, room):
+            minima.admit(claim)
+        elif minima.level(claim):
+            closed.update(claim.links)
+        else:  # what only the imbalance rule refuses never stops a three-phase car
+            closed_one_sided.update(claim.links)
+
+
+def _dwell(claims: Sequence[Claim], capacity: Sequence[int]) -> float:
+    """The dwell, shortened where the longest wait dwell x ceil(n/k) would exceed four hours."""
+    slots = len(claims)
+    largest: dict[int, int] = {}
+    for claim in claims:
+        for link in claim.links:
+            largest[link] = max(largest.get(link, 0), claim.min_ma)
+    for link, min_ma in largest.items():
+        if (held := max(0, capacity[link]) // min_ma) >= 1:
+            slots = min(slots, held)
+    rounds = -(-len(claims) // max(1, slots))
+    return min(DWELL_S, LONGEST_WAIT_S / max(1, rounds))
+
+
+def _queue(
+    claims: Sequence[Claim], admitted: set[ConnectorRef], dwell_s: float, now_s: float
+) -> dict[ConnectorRef, Place]:
+    """Places of everybody who got nothing; each expects the turn when enough of those who charge have had theirs."""
+    out = sorted(
+        (claim for claim in claims if claim.ref not in admitted),
+        key=lambda claim: (now_s if claim.on else claim.since_s, claim.ref),
+    )
+    ends = sorted(
+        max(0.0, dwell_s - (now_s - claim.since_s)) if claim.on else dwell_s
+        for claim in claims
+        if claim.ref in admitted
+    )
+    places = {}
+    for number, claim in enumerate(out):
+        wait_s = None
+        if ends:
+            rounds, turn = divmod(number, len(ends))
+            pause_s = OFF_S if claim.on else 0.0 if claim.ready else max(0.0, OFF_S - (now_s - claim.since_s))
+            wait_s = max(ends[turn] + rounds * dwell_s, pause_s)
+        places[claim.ref] = Place(number + 1, wait_s)
+    return places

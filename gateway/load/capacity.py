@@ -1,0 +1,106 @@
+"""Pure: what a circuit has left for our chargers, per phase, from its meter or from what is stated without one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.load.foreign import OLD_S, SILENT_S, ZERO, Draw, Sample, foreign
+from gateway.model import PhaseMa
+from gateway.site import Circuit
+
+WINDOW_S = 15.0
+"""Room counts for a rise only after it lasted this long."""
+MARGIN_MA = 500
+"""Left free beside a measured house, so that the noise of the meters takes nothing back."""
+
+
+class Sight(StrEnum):
+    """How well the rest of the house on a circuit is known."""
+
+    UNMETERED = "unmetered"
+    FRESH = "fresh"
+    OLD = "old"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What is remembered of a circuit: the estimates of the last seconds, oldest first."""
+
+    sight: Sight = Sight.SILENT
+    window: tuple[Sample, ...] = ()
+    high_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Current for our chargers in sum, mA per phase, their reservations not yet taken off.
+
+    `keep`: by the likeliest estimate of the house now, for cars that charge. `fill`: by its largest value of the last
+    seconds, less a margin, for everything that rises or begins. `booked`: what the sum of the limits must not exceed
+    now; where the circuit's meter shows more than the limit, whatever is not yet read counts as the house's.
+    """
+
+    keep: PhaseMa
+    fill: PhaseMa
+    booked: PhaseMa
+    house: PhaseMa | None
+    load: PhaseMa | None
+    age_s: float | None
+
+
+def room(
+    node: Node, circuit: Circuit, worst_ma: int, samples: Sequence[Sample], draws: Sequence[Draw], now_s: float
+) -> tuple[Node, Room]:
+    """Judge a circuit now. A silent meter ends in the stated worst case, then in `safe_ma`, never in no house."""
+    most = circuit.limit_ma
+    if circuit.meter is None:
+        left = _same(max(0, most - worst_ma))
+        return Node(Sight.UNMETERED), Room(left, left, left, None, None, None)
+    age_s = now_s - samples[-1].at_s if samples else None
+    if age_s is None or age_s > SILENT_S:
+        left = _same(max(0, min(circuit.safe_ma, most - worst_ma)))
+        seen = _remember(node, Sight.SILENT, _same(worst_ma), now_s)
+        return seen, Room(left, left, left, None, None, age_s)
+    if age_s > OLD_S:
+        last = node.window[-1].ma if node.window else ZERO
+        house = _three([max(worst_ma, value) for value in last])
+        seen = _remember(node, Sight.OLD, house, now_s)
+        left = _three([max(0, most - value) for value in house])
+        return seen, Room(left, left, left, None, None, age_s)
+    return _measured(node, most, samples, draws, now_s)
+
+
+def _measured(
+    node: Node, most: int, samples: Sequence[Sample], draws: Sequence[Draw], now_s: float
+) -> tuple[Node, Room]:
+    rest = foreign(samples, draws, now_s)
+    seen = _remember(node, Sight.FRESH, rest.likely, now_s)
+    load = samples[-1].ma
+    over = [value > most for value in load]
+    now = [high if too_much else likely for high, likely, too_much in zip(rest.highest, rest.likely, over, strict=True)]
+    careful = [max(max(sample.ma[phase] for sample in seen.window), now[phase]) for phase in range(3)]
+    found = Room(
+        keep=_three([max(0, most - value) for value in rest.likely]),
+        fill=_three([max(0, most - value - MARGIN_MA) for value in careful]),
+        booked=_three([max(0, most - value) for value in now]),
+        house=rest.likely,
+        load=load,
+        age_s=now_s - samples[-1].at_s,
+    )
+    return seen, found
+
+
+def _remember(node: Node, sight: Sight, house: PhaseMa, now_s: float) -> Node:
+    kept = tuple(sample for sample in node.window if now_s - sample.at_s < WINDOW_S)
+    return Node(sight, (*kept, Sample(now_s, house)), node.high_since_s)
+
+
+def _same(ma: int) -> PhaseMa:
+    return ma, ma, ma
+
+
+def _three(values: Sequence[int]) -> PhaseMa:
+    return values[0], values[1], values[2]

@@ -1,0 +1,145 @@
+"""Pure: one running transaction at one connector, as the load manager sees it: limits, draw, turn, obedience."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gateway.load import books
+from gateway.load.admission import OFF_S, SLEEPY_S, Claim
+from gateway.load.allocate import Grant
+from gateway.load.books import TOLERANCE_MA, Book
+from gateway.load.foreign import Sample
+from gateway.site import Connector
+
+RECLAIM_S = 45.0
+"""A car that draws this long at least 1 A less than it is offered is offered what it draws and 2 A more."""
+RECLAIM_SPARE_MA = 2000
+START_HOLD_S = 40.0
+"""A car begins at its minimum for this long: some draw above the offer at first, some begin late."""
+NARROW_S = 60.0
+"""Phases on which a car has drawn nothing in its transaction stop counting after this long of charging on others."""
+DRAWS_MA = 500
+CHARGES_MA = 3000
+OVER_AGAIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Car:
+    """`on`: has a turn since `since_s`, else waits since then. Times are site-monotonic seconds, None = not so.
+
+    `demand_ma` caps the offer to what the car takes. `seen` are the building phases on which it drew. `over_s` is the
+    instant of the first sample above what it was allowed; `disobedient` follows from a second one.
+    """
+
+    book: Book
+    on: bool
+    since_s: float
+    paused: bool = False
+    started_s: float | None = None
+    demand_ma: int | None = None
+    under_s: float | None = None
+    idle_s: float | None = None
+    seen: frozenset[int] = frozenset()
+    charging_s: float | None = None
+    room_s: float | None = None
+    over_s: float | None = None
+    disobedient: bool = False
+    began_s: float = 0.0
+
+
+def begin(transaction: int, connector: Connector, newest: Sample | None, now_s: float) -> Car:
+    """A transaction appears. It has its turn at once where current flows already or its fallback is on offer."""
+    draws = newest is not None and max(newest.ma) >= TOLERANCE_MA
+    on = draws or connector.fallback_ma >= connector.min_ma
+    return Car(Book(transaction), on, now_s, began_s=now_s)
+
+
+def observe(car: Car, connector: Connector, newest: Sample | None, now_s: float) -> Car:
+    """Learn from the newest sample (None where it is missing or too old)."""
+    car = _started(car, now_s)
+    if newest is None:
+        return replace(car, under_s=None, idle_s=None, demand_ma=None)
+    return _obeys(_phases(_demand(car, connector, newest, now_s), newest, now_s), newest, now_s)
+
+
+def _started(car: Car, now_s: float) -> Car:
+    limit_ma = books.in_force(car.book, now_s)
+    if not limit_ma:
+        return car if car.started_s is None else replace(car, started_s=None)
+    return replace(car, started_s=now_s) if car.started_s is None else car
+
+
+def _demand(car: Car, connector: Connector, newest: Sample, now_s: float) -> Car:
+    offered_ma = books.in_force(car.book, now_s)
+    if not offered_ma:
+        return replace(car, under_s=None, idle_s=None)
+    draw_ma = max(newest.ma)
+    idle_s = None if draw_ma >= DRAWS_MA else now_s if car.idle_s is None else car.idle_s
+    if draw_ma >= offered_ma - TOLERANCE_MA:
+        return replace(car, under_s=None, demand_ma=None, idle_s=idle_s)
+    if car.under_s is None:
+        return replace(car, under_s=now_s, idle_s=idle_s)
+    if now_s - car.under_s < RECLAIM_S:
+        return replace(car, idle_s=idle_s)
+    wanted_ma = max(connector.min_ma, -(-(draw_ma + RECLAIM_SPARE_MA) // 100) * 100)
+    if car.demand_ma is not None and abs(wanted_ma - car.demand_ma) < TOLERANCE_MA:
+        wanted_ma = car.demand_ma
+    return replace(car, under_s=now_s, demand_ma=wanted_ma, idle_s=idle_s)
+
+
+def _phases(car: Car, newest: Sample, now_s: float) -> Car:
+    seen = car.seen.union(phase for phase in range(3) if newest.ma[phase] >= DRAWS_MA)
+    charging_s = now_s if car.charging_s is None and max(newest.ma) >= CHARGES_MA else car.charging_s
+    if seen == car.seen and charging_s == car.charging_s:
+        return car
+    return replace(car, seen=seen, charging_s=charging_s)
+
+
+def _obeys(car: Car, newest: Sample, now_s: float) -> Car:
+    allowed_ma = books.allowed_lately(car.book, now_s)
+    if allowed_ma is None:
+        return car
+    if max(newest.ma) <= allowed_ma + TOLERANCE_MA:
+        return replace(car, over_s=None, disobedient=False) if car.over_s is not None or car.disobedient else car
+    over_s = newest.at_s if car.over_s is None else car.over_s
+    return replace(car, over_s=over_s, disobedient=car.disobedient or newest.at_s - over_s >= OVER_AGAIN_S)
+
+
+def phases(car: Car, connector: Connector, now_s: float) -> tuple[int, ...]:
+    """The building phases on which the car counts: all of the connector until a long charge used fewer."""
+    every = connector.building_phases()
+    if car.charging_s is None or now_s - car.charging_s < NARROW_S or not car.seen:
+        return every
+    return tuple(phase for phase in every if phase in car.seen) or every
+
+
+def claim(car: Car, connector: Connector, links: tuple[int, ...], csms_ma: int | None, now_s: float) -> Claim:
+    """What the car asks of the allocation, over `links`."""
+    most_ma, why = connector.max_ma, "full"
+    if car.demand_ma is not None and car.demand_ma < most_ma:
+        most_ma, why = car.demand_ma, "demand"
+    if csms_ma is not None and csms_ma < most_ma:
+        most_ma, why = csms_ma, "csms"
+    holds = car.started_s is None or now_s - car.started_s < START_HOLD_S
+    if holds and most_ma > connector.min_ma:
+        most_ma, why = connector.min_ma, "start"
+    return Claim(
+        ref=connector.ref,
+        links=links,
+        min_ma=connector.min_ma,
+        max_ma=most_ma,
+        why_max=why,
+        on=car.on,
+        since_s=car.since_s,
+        ready=not car.paused or now_s - car.since_s >= OFF_S,
+        asleep=car.idle_s is not None and now_s - car.idle_s >= SLEEPY_S,
+        one_sided=len(phases(car, connector, now_s)) < 3,
+    )
+
+
+def turned(car: Car, grant: Grant, now_s: float) -> Car:
+    """The plan gave the car its turn, or took it. Only what the fuse takes is a pause that must last."""
+    on = grant.limit_ma > 0
+    if on == car.on:
+        return car
+    return replace(car, on=on, since_s=now_s, paused=not on and grant.reason == "waiting")

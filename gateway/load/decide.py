@@ -1,0 +1,285 @@
+"""Pure: one tick of the load manager: `step(plant, state, inputs) -> Outcome`. All that it remembers is in `State`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from gateway.load import books
+from gateway.load import car as cars_of
+from gateway.load.allocate import Grant, Snapshot, allocate
+from gateway.load.books import Answer
+from gateway.load.capacity import Node, Room, room
+from gateway.load.car import Car
+from gateway.load.circuits import Tree, tree_of
+from gateway.load.foreign import DRAW_KEPT_S, OLD_S, ZERO, Draw, Sample
+from gateway.load.pacing import Bounds, Command, Raised, Seat, pace
+from gateway.model import ConnectorRef, ConnectorState, PhaseMa
+from gateway.site import Connector, Site
+
+BEGIN_S = 30.0
+"""A connected charger counts with its fallback for this long while the first limit of a transaction is under way."""
+GRACE_S = 120.0
+"""After our start chargers come back one by one; until then they hold what we gave them before, or their fallback."""
+EXCESS_MA = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """What does not change: the tree, and per connector its links phase by phase."""
+
+    tree: Tree
+    connectors: Mapping[ConnectorRef, Connector]
+    links: Mapping[ConnectorRef, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
+    tilt: tuple[tuple[tuple[int, ...], int], ...]
+    duration_s: float
+
+
+def plant_of(site: Site) -> Plant:
+    """The plant of a checked site."""
+    tree = tree_of(site)
+    connectors = {one.ref: one for one in site.connectors()}
+    links = {
+        ref: (tree.links(one.circuit, (0,)), tree.links(one.circuit, (1,)), tree.links(one.circuit, (2,)))
+        for ref, one in connectors.items()
+    }
+    tilt = tuple(
+        (tuple(3 * index + phase for phase in circuit.phases), circuit.imbalance_ma)
+        for index, circuit in enumerate(tree.circuits)
+        if circuit.imbalance_ma is not None
+    )
+    return Plant(tree, connectors, links, tilt, float(site.ocpp.limit_duration_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the edge gathered: samples oldest first, on the building's phases, times site-monotonic."""
+
+    now_s: float
+    connectors: tuple[ConnectorState, ...]
+    draws: Mapping[ConnectorRef, tuple[Sample, ...]]
+    totals: Mapping[str, tuple[Sample, ...]]
+    answers: tuple[Answer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one connector counts now. `role`: idle, lost, claim, disobedient, unanswered. `draw`: None = not known."""
+
+    state: ConnectorState
+    role: str
+    phases: tuple[int, ...]
+    counted_ma: int
+    draw: PhaseMa | None
+    grant: Grant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What one tick hands to the next."""
+
+    started_s: float
+    cars: Mapping[ConnectorRef, Car] = field(default_factory=dict)
+    nodes: tuple[Node, ...] = ()
+    raised: tuple[Raised, ...] = ()
+    connected: frozenset[ConnectorRef] = frozenset()
+    seen: frozenset[ConnectorRef] = frozenset()
+    told: frozenset[str] = frozenset()
+    standings: tuple[Standing, ...] = ()
+    rooms: tuple[Room, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The next state, and what to send, in this order."""
+
+    state: State
+    commands: tuple[Command, ...]
+
+
+def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
+    """One tick: learn, count, share, pace."""
+    newest = {ref: _newest(samples, inputs.now_s) for ref, samples in inputs.draws.items()}
+    cars = _cars(plant, state, inputs, newest)
+    standings = [
+        _standing(plant, state, one, cars.get(one.ref), newest.get(one.ref), inputs.now_s) for one in inputs.connectors
+    ]
+    nodes, rooms = _rooms(plant, state, standings, inputs)
+    connected = frozenset(one.ref for one in inputs.connectors if one.connected)
+    learned = replace(
+        state,
+        cars=cars,
+        nodes=nodes,
+        connected=connected,
+        seen=state.seen | connected,
+        standings=tuple(standings),
+        rooms=rooms,
+    )
+    if _awaits_meters(plant, state, inputs):
+        return Outcome(learned, ())
+    reserved, taken = _load(plant, standings)
+    keep, fill, booked = (_flat(rooms, which) for which in ("keep", "fill", "booked"))
+    claims = [
+        cars_of.claim(
+            cars[one.state.ref],
+            plant.connectors[one.state.ref],
+            _links(plant, one),
+            one.state.csms_limit_ma,
+            inputs.now_s,
+        )
+        for one in standings
+        if one.role == "claim"
+    ]
+    plan = allocate(
+        Snapshot(
+            inputs.now_s,
+            tuple(claims),
+            tuple(max(0, all_ - own) for all_, own in zip(keep, reserved, strict=True)),
+            tuple(max(0, all_ - own) for all_, own in zip(fill, reserved, strict=True)),
+            plant.tilt,
+        )
+    )
+    for ref, grant in plan.grants.items():
+        cars[ref] = cars_of.turned(cars[ref], grant, inputs.now_s)
+    standings = [replace(one, grant=plan.grants.get(one.state.ref)) for one in standings]
+    seats = [
+        _seat(plant, one, cars[one.state.ref])
+        for one in standings
+        if one.role in ("claim", "disobedient", "unanswered")
+    ]
+    paced = pace(seats, Bounds(tuple(taken), booked, fill), state.raised, inputs.now_s, plant.duration_s)
+    cars.update(paced.cars)
+    return Outcome(replace(learned, cars=cars, raised=paced.raised, standings=tuple(standings)), paced.commands)
+
+
+def _awaits_meters(plant: Plant, state: State, inputs: Inputs) -> bool:
+    """Just started, a circuit's meter not read yet: nobody is stopped for that. The boxes hold what they held."""
+    missing = any(one.meter is not None and not inputs.totals.get(one.id) for one in plant.tree.circuits)
+    return missing and inputs.now_s - state.started_s < OLD_S
+
+
+def _newest(samples: tuple[Sample, ...], now_s: float) -> Sample | None:
+    return samples[-1] if samples and now_s - samples[-1].at_s <= DRAW_KEPT_S else None
+
+
+def _cars(
+    plant: Plant, state: State, inputs: Inputs, newest: Mapping[ConnectorRef, Sample | None]
+) -> dict[ConnectorRef, Car]:
+    """The running transactions, with the answers and the newest samples learned."""
+    answers = {answer.ref: answer for answer in inputs.answers}
+    cars: dict[ConnectorRef, Car] = {}
+    for one in inputs.connectors:
+        connector = plant.connectors.get(one.ref)
+        if one.transaction_id is None or connector is None:
+            continue
+        sample = newest.get(one.ref)
+        car = state.cars.get(one.ref)
+        if car is None or car.book.transaction != one.transaction_id:
+            car = cars_of.begin(one.transaction_id, connector, sample, inputs.now_s)
+        book = car.book
+        if (answer := answers.get(one.ref)) is not None:
+            book = books.answered(book, answer, _alone(state, one, connector, car, inputs.now_s), plant.duration_s)
+        if not one.connected and one.ref in state.connected:
+            book = books.lost(book)
+        book = books.pruned(book, inputs.now_s)
+        cars[one.ref] = cars_of.observe(replace(car, book=book), connector, sample, inputs.now_s)
+    return cars
+
+
+def _alone(state: State, one: ConnectorState, connector: Connector, car: Car | None, now_s: float) -> int:
+    """What the connector may draw where no limit of ours governs.
+
+    A fallback that was never proven counts with the connector's maximum, once the charger is lost, or has run for a
+    while without a limit.
+    """
+    if one.fallback_proven:
+        return connector.fallback_ma
+    if one.connected:
+        early = car is None or now_s - car.began_s < BEGIN_S
+    else:
+        early = one.ref not in state.seen and now_s - state.started_s < GRACE_S
+    return connector.fallback_ma if early else connector.max_ma
+
+
+def _standing(
+    plant: Plant, state: State, one: ConnectorState, car: Car | None, newest: Sample | None, now_s: float
+) -> Standing:
+    connector = plant.connectors[one.ref]
+    draw = None if newest is None else newest.ma
+    alone_ma = _alone(state, one, connector, car, now_s)
+    every = connector.building_phases()
+    if car is None:
+        return Standing(one, "idle" if one.connected else "lost", every, alone_ma, draw)
+    counted_ma = books.counted(car.book, now_s, alone_ma, newest)
+    if not one.connected:
+        return Standing(one, "lost", every, counted_ma, draw)
+    if car.disobedient:
+        return Standing(one, "disobedient", every, counted_ma, draw)
+    if books.unsteered(car.book, now_s):
+        return Standing(one, "unanswered", every, counted_ma, draw)
+    return Standing(one, "claim", cars_of.phases(car, connector, now_s), counted_ma, draw)
+
+
+def _links(plant: Plant, one: Standing) -> tuple[int, ...]:
+    by_phase = plant.links[one.state.ref]
+    return tuple(link for phase in one.phases for link in by_phase[phase])
+
+
+def _seat(plant: Plant, one: Standing, car: Car) -> Seat:
+    """Where the car stands. One that did not answer is asked again for the same: the plan is not made for it."""
+    grant = Grant(car.book.wanted_ma or 0, "unanswered") if one.role == "unanswered" else one.grant
+    return Seat(plant.connectors[one.state.ref], car, _links(plant, one), one.counted_ma, grant)
+
+
+def _most(one: Standing) -> PhaseMa:
+    most = [0, 0, 0]
+    for phase in one.phases:
+        most[phase] = one.counted_ma
+    return most[0], most[1], most[2]
+
+
+def _rooms(
+    plant: Plant, state: State, standings: list[Standing], inputs: Inputs
+) -> tuple[tuple[Node, ...], tuple[Room, ...]]:
+    draws = {
+        one.state.ref: Draw(inputs.draws.get(one.state.ref, ()), _most(one), _charging(one.state)) for one in standings
+    }
+    nodes: list[Node] = []
+    rooms: list[Room] = []
+    for index, circuit in enumerate(plant.tree.circuits):
+        before = state.nodes[index] if state.nodes else Node()
+        below = [draws[one.ref] for one in plant.tree.below[index] if one.ref in draws]
+        samples = inputs.totals.get(circuit.id, ())
+        node, found = room(before, circuit, plant.tree.worst_ma[index], samples, below, inputs.now_s)
+        nodes.append(node)
+        rooms.append(found)
+    return tuple(nodes), tuple(rooms)
+
+
+def _charging(one: ConnectorState) -> bool:
+    """Whether an unmeasured connector is to be taken as drawing what it may."""
+    return one.transaction_id is not None and not one.status.startswith("Suspended")
+
+
+def _load(plant: Plant, standings: list[Standing]) -> tuple[list[int], list[int]]:
+    """Per link: what is reserved for connectors that are not shared out, and what all of them may draw now.
+
+    What is measured above the limit counts too: all of it for the sum, and for a car that obeys up to the tolerance as
+    a reservation, since the electronics of cars and boxes are not exact.
+    """
+    reserved = [0] * plant.tree.size
+    taken = [0] * plant.tree.size
+    for one in standings:
+        by_phase = plant.links[one.state.ref]
+        draw = one.draw or ZERO
+        for phase in one.phases:
+            most_ma = max(one.counted_ma, draw[phase])
+            own_ma = min(EXCESS_MA, most_ma - one.counted_ma) if one.role == "claim" else most_ma
+            for link in by_phase[phase]:
+                reserved[link] += own_ma
+                taken[link] += most_ma
+    return reserved, taken
+
+
+def _flat(rooms: tuple[Room, ...], which: str) -> tuple[int, ...]:
+    return tuple(value for one in rooms for value in getattr(one, which))

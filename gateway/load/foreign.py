@@ -1,0 +1,162 @@
+"""Pure: what the rest of the house draws on a circuit: its meter less our chargers, both at the same instant.
+
+The grid meter is read every second, the chargers' meters more rarely, and a car changes in between. So the difference
+is taken at the newest instant at which all of them are known, and then held within what the newest reading of the
+circuit allows: each car draws between its last reading and what it may draw. A house that jumps while the cars stand
+still is seen at once; a car that ramps up is not mistaken for the house.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from gateway.model import PhaseMa, Reading
+from gateway.site import Connector
+
+OLD_S = 10.0
+"""A circuit's reading older than this is replaced by the stated worst case of the house ..."""
+SILENT_S = 60.0
+"""... and one older than this ends in the circuit's safe value for all our chargers together."""
+DRAW_KEPT_S = 30.0
+"""A charger's reading older than this says nothing any more."""
+MAINS_V = 230
+ZERO: PhaseMa = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Current per building phase at one site-monotonic instant."""
+
+    at_s: float
+    ma: PhaseMa
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What is known of one connector: its samples, oldest first, and what it may draw at most on its phases."""
+
+    samples: tuple[Sample, ...]
+    most: PhaseMa
+    charging: bool
+
+    def known(self, now_s: float) -> bool:
+        """Whether the newest sample still says something."""
+        return bool(self.samples) and now_s - self.samples[-1].at_s <= DRAW_KEPT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """The rest of the house: the best estimate, and the one that blames the house for everything not yet read."""
+
+    likely: PhaseMa
+    highest: PhaseMa
+
+
+def at(samples: Sequence[Sample], at_s: float) -> PhaseMa:
+    """The current at an instant: between two samples in proportion, outside of them the nearest one."""
+    if at_s <= samples[0].at_s:
+        return samples[0].ma
+    for before, after in pairwise(samples):
+        if at_s <= after.at_s:
+            span = max(1, round((after.at_s - before.at_s) * 1000))
+            part = round((at_s - before.at_s) * 1000)
+            one, two, three = (a + (b - a) * part // span for a, b in zip(before.ma, after.ma, strict=True))
+            return one, two, three
+    return samples[-1].ma
+
+
+def _map3(function: Callable[[int, int], int], a: PhaseMa, b: PhaseMa) -> PhaseMa:
+    return function(a[0], b[0]), function(a[1], b[1]), function(a[2], b[2])
+
+
+def foreign(total: Sequence[Sample], draws: Sequence[Draw], now_s: float) -> Foreign:
+    """The rest of the house on one circuit from its samples (not empty) and the connectors below it. Never negative.
+
+    A connector that nobody measures, or whose meter is silent, counts with what it may draw while it charges: the sum
+    of the limits then holds as long as it does what it did, and a rise shows at the circuit's meter.
+    """
+    newest = total[-1]
+    known = [draw for draw in draws if draw.known(now_s)]
+    blind = _sum(draw.most for draw in draws if draw.charging and not draw.known(now_s))
+    instant = min([newest.at_s, *(draw.samples[-1].at_s for draw in known)])
+    instant = max(instant, newest.at_s - OLD_S, total[0].at_s)
+    aligned = _less(_less(at(total, instant), _sum(at(draw.samples, instant) for draw in known)), blind)
+    rest = _less(newest.ma, blind)
+    highest = _less(rest, _sum(draw.samples[-1].ma for draw in known))
+    lowest = _less(rest, _sum(_most(draw, newest.at_s) for draw in known))
+    likely = tuple(max(0, low, min(high, value)) for low, high, value in zip(lowest, highest, aligned, strict=True))
+    return Foreign((likely[0], likely[1], likely[2]), _map3(max, highest, ZERO))
+
+
+def _most(draw: Draw, at_s: float) -> PhaseMa:
+    """The most that the connector can have drawn at `at_s`: known where it was read since, else what it may draw."""
+    last = draw.samples[-1]
+    if last.at_s >= at_s:
+        return last.ma
+    return _map3(max, last.ma, draw.most)
+
+
+def _sum(values: Iterable[PhaseMa]) -> PhaseMa:
+    one = two = three = 0
+    for value in values:
+        one += value[0]
+        two += value[1]
+        three += value[2]
+    return one, two, three
+
+
+def _less(a: PhaseMa, b: PhaseMa) -> PhaseMa:
+    return a[0] - b[0], a[1] - b[1], a[2] - b[2]
+
+
+def circuit_current(reading: Reading, phases: tuple[int, ...]) -> PhaseMa | None:
+    """The import on the building's phases that a circuit's meter saw; None where it says nothing of current.
+
+    Many meters give the current without a sign. Where the power says that energy leaves, a phase counts as exporting
+    only if every choice of signs that agrees with the power says so. Without currents the whole power may flow
+    on each phase.
+    """
+    if reading.current_ma is not None:
+        return _placed(_signed(reading.current_ma, reading.power_w), phases)
+    if reading.power_w is None:
+        return None
+    ma = reading.power_w * 1000 // MAINS_V
+    return _placed((ma, ma, ma), phases)
+
+
+def _signed(ma: PhaseMa, power_w: int | None) -> PhaseMa:
+    if power_w is None or power_w >= 0 or min(ma) < 0:
+        return ma
+    slack_w = 200 + sum(ma) * MAINS_V // 1000 // 20
+    signs = [(a, b, c) for a in (1, -1) for b in (1, -1) for c in (1, -1)]
+    miss_w = {
+        sign: abs(sum(s * value for s, value in zip(sign, ma, strict=True)) * MAINS_V // 1000 - power_w)
+        for sign in signs
+    }
+    closest = min(miss_w.values())
+    likely = [sign for sign in signs if miss_w[sign] <= closest + slack_w]
+    first, second, third = (value * max(sign[place] for sign in likely) for place, value in enumerate(ma))
+    return first, second, third
+
+
+def _placed(ma: PhaseMa, phases: tuple[int, ...]) -> PhaseMa:
+    """From the meter's terminals to the building's phases."""
+    placed = [0, 0, 0]
+    for value, phase in zip(ma, phases, strict=False):
+        placed[phase] = value
+    return placed[0], placed[1], placed[2]
+
+
+def connector_current(reading: Reading, connector: Connector) -> PhaseMa | None:
+    """What a connector draws on the building's phases: its meter's L1..L3 are the connector's, turned by its rotation.
+
+    Without currents the power spreads evenly over the phases of the connector.
+    """
+    if reading.current_ma is not None:
+        return _placed(_map3(max, reading.current_ma, ZERO), connector.rotation)
+    if reading.power_w is None:
+        return None
+    ma = max(0, reading.power_w) * 1000 // MAINS_V // connector.phases
+    return _placed((ma, ma, ma), connector.building_phases())

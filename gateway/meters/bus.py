@@ -1,0 +1,288 @@
+"""One task owns one bus: it asks what the plan says, hands the answers to the stations, and does the reconnecting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.meters.answer import Answer, Outcome
+from gateway.meters.blocks import TURNAROUND_S, gap_limit, request_s
+from gateway.meters.line import Line
+from gateway.meters.poll_plan import BusPlan, Entry, Kind, Learnt, Task, bus_load
+from gateway.meters.station import Station
+from gateway.model import INTERVAL_MS, Clock, Event, Reading, Severity, Tell
+from gateway.site import Bus
+
+RECONNECT_STEP_S = 2.0
+RECONNECT_MAX_S = 60.0
+"""Site seconds between attempts to open the port: 2, 4, 6 ... 60."""
+
+CALM_TIMEOUTS = 2
+"""A meter on a serial line that did not answer is not asked again for so many time-outs."""
+
+SHORTEST_IDLE_S = 1e-5
+"""Link time; without it, rounding between the two kinds of time could leave a virtual clock standing."""
+
+FULL = 0.7
+"""A bus that is busy for a larger share of the time has no room for repeats and the burst."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    asked_ms: int
+    reading: asyncio.Future[Reading | None]
+
+
+class BusTask:
+    """The owner of one bus."""
+
+    def __init__(self, bus: Bus, stations: Mapping[str, Station], clock: Clock, tell: Tell) -> None:
+        self._bus = bus
+        self._stations = stations
+        self._clock = clock
+        self._tell = tell
+        self._line = Line(bus, clock)
+        self._plan = BusPlan()
+        self._wake = asyncio.Event()
+        self._waiters: dict[str, list[_Waiter]] = {meter: [] for meter in stations}
+        self._interval = clock.utc_ms() // INTERVAL_MS
+        self._failed_in_row = 0
+        self._attempts = 0
+        self._down_told = False
+        self._lost_told: set[str] = set()
+        self._strange_told: set[str] = set()
+        site_per_link = 1.0 / clock.link_s(1.0)
+        serial = bus.device is not None or bus.rtu_over_tcp
+        for station in stations.values():
+            self._plan.add(
+                station.meter.id,
+                station.meter.unit,
+                station.model,
+                period_s=station.meter.period_s,
+                gap=gap_limit(bus),
+                rest_s=station.model.rest_s * site_per_link,
+                calm_s=CALM_TIMEOUTS * bus.timeout_s * site_per_link if serial else 0.0,
+            )
+
+    async def run(self) -> None:
+        """Serve the bus until cancelled."""
+        self._warn_if_full()
+        try:
+            while True:
+                try:
+                    cause = await self._serve()
+                except Exception as error:  # noqa: BLE001 - the border of the task: one bus must not end the others
+                    cause = f"{type(error).__name__}: {error}"
+                self._went_down(cause)
+                self._attempts += 1
+                await self._clock.sleep(min(RECONNECT_STEP_S * self._attempts, RECONNECT_MAX_S))
+        finally:
+            self._line.close()
+
+    def lost(self, meter: str) -> bool:
+        """Whether `meter` gives no values at present."""
+        return self._down_told or self._plan.entries[meter].lost
+
+    async def read_now(self, meter: str) -> Reading | None:
+        """The energy of `meter`, requested after this call; None after one time-out (link time) at the latest."""
+        if not self._line.connected or not self._plan.demand(meter, self._clock.monotonic()):
+            return None
+        waiter = _Waiter(self._clock.utc_ms(), asyncio.get_running_loop().create_future())
+        self._waiters[meter].append(waiter)
+        self._wake.set()
+        done, _ = await asyncio.wait({waiter.reading}, timeout=self._bus.timeout_s)
+        if done:
+            return waiter.reading.result()
+        if waiter in self._waiters[meter]:
+            self._waiters[meter].remove(waiter)
+        return None
+
+    async def _serve(self) -> str:
+        """Open the port and ask until it goes wrong; returns why."""
+        cause = await self._line.connect()
+        if cause is not None:
+            return cause
+        self._plan.restart(self._clock.monotonic())
+        self._failed_in_row = 0
+        while self._failed_in_row < max(5, 2 * len(self._stations)):
+            self._watch_boundary()
+            near = self._boundary_link_s() < 2 * self._bus.timeout_s
+            task = self._plan.next(self._clock.monotonic(), boundary_near=near)
+            if task is None:
+                await self._idle(near)
+                continue
+            answer = await self._line.read(task.entry.unit, task.span)
+            if answer.outcome is Outcome.DOWN:
+                return f"the connection to {self._line.place} was lost"
+            self._settle(task, answer)
+        return f"none of the {len(self._stations)} meters behind {self._line.place} answers"
+
+    def _watch_boundary(self) -> None:
+        interval = self._clock.utc_ms() // INTERVAL_MS
+        if interval != self._interval:
+            self._interval = interval
+            self._plan.boundary(self._clock.monotonic())
+
+    def _boundary_link_s(self) -> float:
+        return self._clock.link_s(((self._interval + 1) * INTERVAL_MS - self._clock.utc_ms()) / 1000)
+
+    async def _idle(self, near: bool) -> None:
+        """Sleep until something is due, the quarter hour begins, or somebody wants a reading."""
+        due_s = self._plan.due_s(boundary_near=near) - self._clock.monotonic()
+        link_s = max(SHORTEST_IDLE_S, min(self._clock.link_s(due_s), self._boundary_link_s()))
+        alarm = asyncio.get_running_loop().call_later(link_s, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            alarm.cancel()
+            self._wake.clear()
+
+    def _settle(self, task: Task, answer: Answer) -> None:
+        now_s = self._clock.monotonic()
+        station = self._stations[task.entry.id]
+        learnt: Learnt | None = None
+        if answer.outcome is Outcome.GOOD:
+            self._line_works()
+            self._good(task, answer, station, now_s)
+        elif answer.outcome is Outcome.REFUSED:
+            self._line_works()
+            learnt = self._plan.refused(task, answer.code, now_s)
+        else:
+            self._failed_in_row += 1
+            if answer.outcome is Outcome.SILENT:
+                station.counters.timeouts += 1
+            else:
+                station.counters.rejected += 1
+            learnt = self._plan.silent(task, now_s)
+        if learnt is not None and learnt.absent is not None:
+            self._tell_absent(station, learnt.absent)
+        self._after(task.entry, answer)
+
+    def _good(self, task: Task, answer: Answer, station: Station, now_s: float) -> None:
+        block = task.span
+        if task.kind is Kind.IDENTIFY:
+            cause = station.why_not(answer, block) if task.done == 0 else None
+            if cause is not None:
+                self._tell_strange(station, cause)
+                self._plan.rejected(task, now_s)
+                return
+            if task.done > 0:
+                station.learn_serial(answer, block)
+        self._plan.answered(task, answer, now_s)
+        if not task.complete or task.kind is Kind.IDENTIFY:
+            return
+        self._strange_told.discard(station.meter.id)
+        reading = station.take(task.answers)
+        if task.kind is Kind.ENERGY:
+            self._give(station.meter.id, reading)
+        elif station.unconfirmed:
+            self._plan.again(station.meter.id, now_s)
+
+    def _after(self, entry: Entry, answer: Answer) -> None:
+        """Tell once of a meter that was lost, and once that it is back."""
+        if entry.misses:
+            self._give(entry.id, None)
+        if entry.lost and entry.id not in self._lost_told:
+            self._lost_told.add(entry.id)
+            self._tell(
+                Event(
+                    "meter_lost",
+                    f"meter {entry.id}",
+                    f"unit {entry.unit} on {self._line.place}: {answer.why or 'its answer is not that of its model'}",
+                    "check its power, its wiring, baud, parity and unit number",
+                    Severity.WARNING,
+                    {"bus": self._bus.id, "unit": entry.unit},
+                    keep=True,
+                )
+            )
+        elif not entry.misses and entry.identified and entry.id in self._lost_told:
+            self._lost_told.discard(entry.id)
+            self._tell(Event("meter_back", f"meter {entry.id}", "it answers again", keep=True))
+
+    def _give(self, meter: str, reading: Reading | None) -> None:
+        """Answer those who wait for a reading that was requested after they asked."""
+        late: list[_Waiter] = []
+        for waiter in self._waiters[meter]:
+            if reading is not None and reading.requested_ms < waiter.asked_ms:
+                late.append(waiter)
+            elif not waiter.reading.done():
+                waiter.reading.set_result(reading)
+        self._waiters[meter] = late
+        if late:
+            self._plan.demand(meter, self._clock.monotonic())
+
+    def _line_works(self) -> None:
+        self._failed_in_row = self._attempts = 0
+        if self._down_told:
+            self._down_told = False
+            self._tell(Event("bus_back", f"bus {self._bus.id}", f"{self._line.place} answers again", keep=True))
+
+    def _went_down(self, cause: str) -> None:
+        self._line.close()
+        for meter in self._waiters:
+            self._give(meter, None)
+        if self._down_told:
+            return
+        self._down_told = True
+        self._tell(
+            Event(
+                "bus_down",
+                f"bus {self._bus.id}",
+                cause,
+                "check the adapter or converter, its cable and its settings; it is tried again at least once a minute",
+                Severity.ERROR,
+                {"place": self._line.place, "meters": sorted(self._stations)},
+                keep=True,
+            )
+        )
+
+    def _tell_strange(self, station: Station, cause: str) -> None:
+        if station.meter.id in self._strange_told:
+            return
+        self._strange_told.add(station.meter.id)
+        self._tell(
+            Event(
+                "meter_not_recognised",
+                f"meter {station.meter.id}",
+                cause,
+                f"check `model` and `unit` of this meter; it is configured as {station.model.id}",
+                Severity.ERROR,
+                {"model": station.model.id, "unit": station.meter.unit},
+                keep=True,
+            )
+        )
+
+    def _tell_absent(self, station: Station, name: str) -> None:
+        severity = Severity.WARNING if name == "serial" and station.meter.serial is not None else Severity.INFO
+        self._tell(
+            Event(
+                "meter_value_missing",
+                f"meter {station.meter.id}",
+                f"it does not give {name}",
+                "a meter without it cannot be checked for an exchange" if name == "serial" else "",
+                severity,
+                {"value": name},
+            )
+        )
+
+    def _warn_if_full(self) -> None:
+        entries = list(self._plan.entries.values())
+        seconds = {
+            span.count: request_s(self._bus, span.count) + (TURNAROUND_S if self._bus.device else 0.0)
+            for entry in entries
+            for span in entry.blocks.cycle
+        }
+        # As on a real site: a fast clock makes no bus slower.
+        load = bus_load(entries, seconds)
+        if load > FULL:
+            self._tell(
+                Event(
+                    "bus_full",
+                    f"bus {self._bus.id}",
+                    f"its meters would need {load:.0%} of its time",
+                    "raise baud or period_s, or move meters to another bus; until then values come later",
+                    Severity.WARNING,
+                    {"load_percent": round(load * 100)},
+                )
+            )

@@ -1,0 +1,146 @@
+"""One Modbus line with its guard: a request gives the registers that were asked for, or none.
+
+An RTU reply names its unit and function, not the address; pymodbus takes whatever comes next for the answer, so a late
+reply would be taken for the answer to the next request. Against it stand: function, unit and number of registers are
+checked; the blocks of a meter have lengths of their own (`blocks`); after a request that failed the line stays
+silent for as long as a late reply may take; nothing outside ever cancels a request; the library neither repeats
+requests nor reconnects by itself. TCP has transaction numbers and needs no silence.
+
+Time-out, pause and silence are link time; the instants in an `Answer` are site time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+
+from pymodbus import FramerType, ModbusException
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+
+from gateway.meters.answer import Answer, Outcome
+from gateway.meters.meter_model import Span, Table
+from gateway.model import Clock
+from gateway.site import Bus
+
+FUNCTIONS: dict[Table, int] = {"holding": 3, "input": 4}
+NEVER = 1 << 62
+"""pymodbus closes a connection after so many silent requests of any unit; a dead unit must not cost the others."""
+
+
+class Line:
+    """The connection to one bus. One request at a time: its owner is one task."""
+
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
+        self._free_at = 0.0
+        self._rtu = bus.device is not None or bus.rtu_over_tcp
+        # The library logs every time-out as an error; we tell of a meter once.
+        logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the port is open."""
+        return self._client is not None and bool(self._client.connected)
+
+    @property
+    def place(self) -> str:
+        """Where the line goes, for people."""
+        return self._bus.device or f"{self._bus.host}:{self._bus.port}"
+
+    async def connect(self) -> str | None:
+        """Open the port. None when it is open, else the cause in words."""
+        self.close()
+        client = self._make_client()
+        client.set_max_no_responses(NEVER)
+        try:
+            opened = await client.connect()
+        except (ModbusException, OSError, ValueError) as error:
+            client.close()
+            return str(error)
+        if not opened:
+            client.close()
+            return self._cause()
+        self._client = client
+        # What the line was told before we came may still be answered (home-assistant/core #148329).
+        self._quiet(self._bus.timeout_s if self._rtu else 0.0)
+        return None
+
+    def close(self) -> None:
+        """Close the port."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def read(self, unit: int, span: Span) -> Answer:
+        """Ask `unit` for `span`. Takes at most the pause or silence due, and one time-out."""
+        loop = asyncio.get_running_loop()
+        wait_s = self._free_at - loop.time()
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        requested_ms, from_s = self._clock.utc_ms(), self._clock.monotonic()
+        outcome, words, code, why = await self._exchange(unit, span)
+        failed = outcome in (Outcome.SILENT, Outcome.WRONG)
+        self._quiet(self._bus.timeout_s if failed and self._rtu else self._bus.pause_s)
+        return Answer(outcome, requested_ms, self._clock.utc_ms(), from_s, self._clock.monotonic(), words, code, why)
+
+    async def _exchange(self, unit: int, span: Span) -> tuple[Outcome, tuple[int, ...], int, str]:
+        client = self._client
+        if client is None or not client.connected:
+            return Outcome.DOWN, (), 0, "not connected"
+        ask = client.read_holding_registers if span.table == "holding" else client.read_input_registers
+        try:
+            reply = await ask(span.address, count=span.count, device_id=unit)
+        except ModbusException as error:
+            return (Outcome.SILENT if client.connected else Outcome.DOWN), (), 0, str(error)
+        if reply.transaction_id == 0:
+            # A converter that leaves the number out gives no better proof than a serial line: guard it like one.
+            self._rtu = True
+        if reply.dev_id != unit:
+            return Outcome.WRONG, (), 0, f"unit {reply.dev_id} answered for unit {unit}"
+        if reply.function_code & 0x7F != FUNCTIONS[span.table]:
+            return Outcome.WRONG, (), 0, f"function {reply.function_code} answered"
+        if reply.isError():
+            return Outcome.REFUSED, (), int(reply.exception_code), f"exception {reply.exception_code}"
+        if len(reply.registers) != span.count:
+            return Outcome.WRONG, (), 0, f"{len(reply.registers)} registers came, {span.count} were asked for"
+        return Outcome.GOOD, tuple(reply.registers), 0, ""
+
+    def _quiet(self, seconds: float) -> None:
+        self._free_at = asyncio.get_running_loop().time() + seconds
+
+    def _make_client(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
+        bus = self._bus
+        if bus.device is not None:
+            return AsyncModbusSerialClient(
+                bus.device,
+                framer=FramerType.RTU,
+                baudrate=bus.baud,
+                parity=bus.parity,
+                stopbits=bus.stop_bits,
+                timeout=bus.timeout_s,
+                retries=0,
+                reconnect_delay=0,
+            )
+        return AsyncModbusTcpClient(
+            bus.host or "",
+            port=bus.port,
+            framer=FramerType.RTU if bus.rtu_over_tcp else FramerType.SOCKET,
+            timeout=bus.timeout_s,
+            retries=0,
+            reconnect_delay=0,
+        )
+
+    def _cause(self) -> str:
+        device = self._bus.device
+        if device is None:
+            return f"{self.place} does not accept a connection"
+        if not device.startswith("/"):
+            return f"{device} cannot be opened"
+        if not os.path.exists(device):
+            return f"{device} is not there"
+        if not os.access(device, os.R_OK | os.W_OK):
+            return f"no permission to open {device}"
+        return f"{device} is in use or is no serial port"

@@ -1,0 +1,108 @@
+"""All meters of the site: the MeterPort that the other parts use, one task for each bus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.meters.bus import BusTask
+from gateway.meters.model_map import ModelError, load_model
+from gateway.meters.station import Station
+from gateway.model import Clock, Reading, Tell
+from gateway.site import Meter, Site
+
+VOLTS = 253
+"""230 V + 10 %: the most that may stand at a phase."""
+
+OVERLOAD = 1.6
+"""Up to this multiple a fuse may carry for an hour (gG, EN 60269); beyond it, it opens soon."""
+
+DIRECT_METER_A = 125
+"""The largest meter without current transformers; for a meter of which no fuse is known."""
+
+
+class Meters:
+    """Implements MeterPort.
+
+    `latest` is the newest good reading with power and current, so that an energy reading ahead of the plan does not
+    hide them; a subscriber gets every good reading.
+    """
+
+    def __init__(self, site: Site, clock: Clock, tell: Tell) -> None:
+        """ModelError where a meter's model cannot be used."""
+        self._clock = clock
+        self._listeners: list[Callable[[Reading], None]] = []
+        self._stations: dict[str, Station] = {}
+        for meter in site.meters:
+            try:
+                model = load_model(meter.model)
+            except ModelError as error:
+                raise ModelError(f"meter {meter.id}: {error}") from error
+            self._stations[meter.id] = Station(meter, model, possible_w(site, meter), clock, tell, self._spread)
+        self._buses = {
+            bus.id: BusTask(
+                bus, {name: one for name, one in self._stations.items() if one.meter.bus == bus.id}, clock, tell
+            )
+            for bus in site.buses
+        }
+
+    async def run(self) -> None:
+        """Read all buses until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for name, bus in self._buses.items():
+                group.create_task(bus.run(), name=f"bus {name}")
+
+    def latest(self, meter: str) -> Reading | None:
+        """The newest good reading, however old."""
+        station = self._stations.get(meter)
+        return station.latest if station is not None else None
+
+    def series(self, meter: str, from_ms: int, to_ms: int) -> Sequence[Reading]:
+        """Good readings with from_ms <= requested_ms <= to_ms, oldest first; the last 15 minutes are kept."""
+        station = self._stations.get(meter)
+        return station.series(from_ms, to_ms) if station is not None else ()
+
+    async def read_now(self, meter: str) -> Reading | None:
+        """Read the energy register ahead of the poll plan. None after at most one Modbus timeout (link time)."""
+        station = self._stations.get(meter)
+        return await self._buses[station.meter.bus].read_now(meter) if station is not None else None
+
+    def subscribe(self, listener: Callable[[Reading], None]) -> None:
+        """Call `listener` with every good reading, in order of arrival."""
+        self._listeners.append(listener)
+
+    def status(self) -> dict[str, Any]:
+        """`{"meters": [...]}` for the `status` command."""
+        now_ms = self._clock.utc_ms()
+        return {"meters": [self._status_of(station, now_ms) for station in self._stations.values()]}
+
+    def _status_of(self, station: Station, now_ms: int) -> dict[str, Any]:
+        reading = station.latest
+        meter = station.meter
+        return {
+            "id": meter.id,
+            "model": meter.model,
+            "bus": meter.bus,
+            "age_s": round((now_ms - reading.replied_ms) / 1000, 1) if reading is not None else None,
+            "serial": station.serial,
+            "import_wh": reading.import_wh if reading is not None else None,
+            "export_wh": reading.export_wh if reading is not None else None,
+            "power_w": reading.power_w if reading is not None else None,
+            "lost": self._buses[meter.bus].lost(meter.id),
+            "timeouts": station.counters.timeouts,
+            "rejected": station.counters.rejected,
+        }
+
+    def _spread(self, reading: Reading) -> None:
+        for listener in self._listeners:
+            listener(reading)
+
+
+def possible_w(site: Site, meter: Meter) -> int:
+    """The most that can flow through a meter for an hour: what its fuse lets pass."""
+    circuits = {circuit.id: circuit for circuit in site.circuits}
+    behind = [circuit for circuit in site.circuits if circuit.meter == meter.id]
+    behind += [circuits[one.circuit] for one in site.connectors() if one.meter == meter.id and one.circuit in circuits]
+    amperes = max((circuit.fuse_a for circuit in behind), default=DIRECT_METER_A)
+    return round(3 * VOLTS * amperes * OVERLOAD)

@@ -1,0 +1,140 @@
+"""Pure: whether a reading may be believed. Garbage is never booked; it is quarantined with its reason.
+
+A reading is held against the last good one. What breaks it for a moment (a frame of zeros, a value of another register)
+is over with the next reading that fits. A lasting change of level - a reset, a rollover, another meter - is believed
+only when readings have agreed with one another for `CONFIRM_S`, and never at zero with the same serial number: a meter
+that answers zeros does so for a while, too. The first reading after a start counts when a second one agrees with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+CONFIRM_S = 60.0
+"""Site seconds for which a changed level must hold before it becomes the new truth."""
+
+FROZEN_STEPS = 5
+FROZEN_WH = 20
+FROZEN_MIN_W = 100
+"""A register that stood still while at least FROZEN_MIN_W flowed for FROZEN_STEPS steps and FROZEN_WH is frozen.
+
+Below FROZEN_MIN_W a meter may show power that it does not count (its starting current)."""
+
+
+class Reason(StrEnum):
+    """Why a reading was set aside."""
+
+    FALL = "energy falls"
+    JUMP = "energy jumps further than the fuse allows"
+    EQUAL = "all registers are equal"
+    INVALID = "a register holds no value"
+    FROZEN = "energy stands still while power flows"
+    SERIAL = "the serial number is not the configured one"
+    UNCONFIRMED = "the first reading waits for a second one that agrees"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A decoded reading. `from_s`/`to_s` are the site-monotonic times of request and reply."""
+
+    from_s: float
+    to_s: float
+    import_wh: int | None
+    export_wh: int | None
+    power_w: int | None
+    serial: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`possible_w` is the most that can flow in either direction; `step_wh` the register's resolution."""
+
+    possible_w: int
+    step_wh: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is known of one meter: the last good reading, and a level that would like to replace it.
+
+    `unmoved_wh` is what power says has flowed since the energy last moved, up to `seen_s`.
+    """
+
+    good: Sample | None = None
+    rival: Sample | None = None
+    rival_since_s: float = 0.0
+    seen_s: float = 0.0
+    unmoved_wh: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`reason` None: good. `rebased` is the old register where a new level was accepted."""
+
+    reason: Reason | None
+    rebased: Sample | None = None
+
+
+def all_equal(words: tuple[int, ...]) -> bool:
+    """A block of at least four registers that all hold the same number, not 0 (mbmd #332: 236 everywhere)."""
+    return len(words) >= 4 and words[0] != 0 and len(set(words)) == 1
+
+
+def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:
+    """Believe `sample` or not; returns what is known afterwards."""
+    if sample.import_wh is None and sample.export_wh is None:
+        return trust, Verdict(None)
+    if trust.good is None:
+        return _first(trust, sample, limits)
+    reason = _contradiction(trust.good, sample, limits)
+    if reason is None:
+        return _follows(trust, sample, limits)
+    return _rivals(trust, sample, limits, reason)
+
+
+def _contradiction(before: Sample, sample: Sample, limits: Limits) -> Reason | None:
+    """Why `sample` cannot follow `before`."""
+    hours = max(sample.to_s - before.from_s, 0.0) / 3600
+    allowed_wh = limits.possible_w * hours * 1.1 + 2 * limits.step_wh + 1
+    for old, new in ((before.import_wh, sample.import_wh), (before.export_wh, sample.export_wh)):
+        if old is None or new is None:
+            continue
+        if new < old:
+            return Reason.FALL
+        if new - old > allowed_wh:
+            return Reason.JUMP
+    return None
+
+
+def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:
+    if trust.rival is not None and _contradiction(trust.rival, sample, limits) is None:
+        return Trust(good=sample, seen_s=sample.to_s), Verdict(None)
+    return replace(trust, rival=sample, rival_since_s=sample.from_s), Verdict(Reason.UNCONFIRMED)
+
+
+def _follows(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:
+    before = trust.good
+    assert before is not None
+    moved = (sample.import_wh, sample.export_wh) != (before.import_wh, before.export_wh)
+    power_w = abs(sample.power_w or 0)
+    flowed_wh = power_w * max(sample.to_s - trust.seen_s, 0.0) / 3600 if power_w >= FROZEN_MIN_W else 0.0
+    unmoved_wh = 0.0 if moved else trust.unmoved_wh + flowed_wh
+    if unmoved_wh > max(FROZEN_STEPS * limits.step_wh, FROZEN_WH):
+        # `good` stays, so that the energy that was counted meanwhile is no jump when the meter thaws.
+        return replace(trust, seen_s=sample.to_s, unmoved_wh=unmoved_wh, rival=None), Verdict(Reason.FROZEN)
+    return Trust(good=sample, seen_s=sample.to_s, unmoved_wh=unmoved_wh), Verdict(None)
+
+
+def _rivals(trust: Trust, sample: Sample, limits: Limits, reason: Reason) -> tuple[Trust, Verdict]:
+    """`sample` contradicts what we know: does a new level hold?"""
+    before, rival = trust.good, trust.rival
+    assert before is not None
+    swapped = sample.serial is not None and before.serial is not None and sample.serial != before.serial
+    if rival is None or _contradiction(rival, sample, limits) is not None or rival.serial != sample.serial:
+        return replace(trust, rival=sample, rival_since_s=sample.from_s), Verdict(reason)
+    held_s = sample.from_s - trust.rival_since_s
+    dead_zero = not swapped and not sample.import_wh and not sample.export_wh
+    if dead_zero or (held_s < CONFIRM_S and not swapped):
+        return replace(trust, rival=sample), Verdict(reason)
+    return Trust(good=sample, seen_s=sample.to_s), Verdict(None, rebased=before)

@@ -1,0 +1,169 @@
+"""Pure: raw registers to exact values (design rule 4).
+
+A raw pattern is an exact rational: an integer, or k x 2^e of an IEEE 754 float. It is multiplied by the map's exact
+scale and floored to whole watt-hours, once. Power and current, which are never summed to a bill, are rounded to the
+nearest W and mA.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from gateway.meters.meter_model import (
+    CURRENT_NAMES,
+    ENERGY_NAMES,
+    PHASE_POWER_NAMES,
+    MeterModel,
+    Register,
+    SerialSource,
+)
+from gateway.model import PhaseMa
+
+Words = Sequence[int]
+Ratio = tuple[int, int]
+"""Numerator and positive denominator, not necessarily in lowest terms."""
+
+_FLOATS = {"f32": ">f", "f64": ">d"}
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What the registers of one cycle say. `invalid` names those that hold no value."""
+
+    import_wh: int | None = None
+    export_wh: int | None = None
+    power_w: int | None = None
+    current_ma: PhaseMa | None = None
+    invalid: tuple[str, ...] = ()
+    raw: str = ""
+
+
+def bits(words: Words, register: Register) -> int:
+    """The bit pattern in the order of significance, whatever the word order on the wire."""
+    pattern = 0
+    for word in words if register.word_order == "big" else reversed(words):
+        pattern = pattern << 16 | word
+    return pattern
+
+
+def exact(words: Words, register: Register) -> Ratio | None:
+    """The raw number times the scale, exactly; None for NaN, infinity and the model's patterns for "no value"."""
+    pattern = bits(words, register)
+    if pattern in register.invalid:
+        return None
+    size = 2 * len(words)
+    if register.is_float:
+        (number,) = struct.unpack(_FLOATS[register.type], pattern.to_bytes(size, "big"))
+        if not math.isfinite(number):
+            return None
+        top, bottom = number.as_integer_ratio()
+    else:
+        top, bottom = int.from_bytes(pattern.to_bytes(size, "big"), "big", signed=register.type[0] == "s"), 1
+    return top * register.scale.numerator, bottom * register.scale.denominator
+
+
+def floor(ratio: Ratio) -> int:
+    """The largest whole number that is not larger."""
+    return ratio[0] // ratio[1]
+
+
+def nearest(ratio: Ratio) -> int:
+    """The nearest whole number, halves upward."""
+    return (2 * ratio[0] + ratio[1]) // (2 * ratio[1])
+
+
+def step_wh(register: Register, value_wh: int) -> Fraction:
+    """How much energy one step of the register is at `value_wh`: the resolution of what it says."""
+    if not register.is_float:
+        return register.scale
+    raw = float(max(value_wh, 1) / register.scale)
+    if register.type == "f64":
+        return Fraction(math.ulp(raw)) * register.scale
+    return Fraction(math.ulp(raw)) * (1 << 29) * register.scale
+
+
+def decode(model: MeterModel, words: Mapping[str, Words]) -> Decoded:
+    """Every value of the model whose words are there."""
+    ratios = {name: exact(data, model.registers[name]) for name, data in words.items() if name in model.registers}
+    invalid = [name for name, ratio in ratios.items() if ratio is None]
+    energy: dict[str, int | None] = dict.fromkeys(ENERGY_NAMES)
+    for name in ENERGY_NAMES:
+        ratio = ratios.get(name)
+        if ratio is not None and ratio[0] >= 0:
+            energy[name] = floor(ratio)
+        elif ratio is not None:
+            invalid.append(name)
+    phases = [_signed(model, ratios.get(name)) for name in PHASE_POWER_NAMES]
+    return Decoded(
+        import_wh=energy["energy_import_wh"],
+        export_wh=energy["energy_export_wh"],
+        power_w=_power(model, ratios, phases),
+        current_ma=_current(model, ratios, phases),
+        invalid=tuple(invalid),
+        raw=_raw(words),
+    )
+
+
+def _signed(model: MeterModel, ratio: Ratio | None) -> int | None:
+    return None if ratio is None else model.sign * nearest(ratio)
+
+
+def _power(model: MeterModel, ratios: Mapping[str, Ratio | None], phases: Sequence[int | None]) -> int | None:
+    """Total power in W, import positive."""
+    if "power_w" in model.registers:
+        power = _signed(model, ratios.get("power_w"))
+        if "power_export_w" not in model.registers:
+            return power
+        export = _signed(model, ratios.get("power_export_w"))
+        return None if power is None or export is None else power - export
+    known = [phase for phase in phases if phase is not None]
+    return sum(known) if known and len(known) == len(phases) else None
+
+
+def _current(model: MeterModel, ratios: Mapping[str, Ratio | None], phases: Sequence[int | None]) -> PhaseMa | None:
+    """Current of the three phases in mA, negative where the phase's power flows out; 0 on a phase that is not there."""
+    found: list[int] = []
+    for name, phase_w in zip(CURRENT_NAMES, phases, strict=True):
+        if name not in model.registers:
+            found.append(0)
+            continue
+        ratio = ratios.get(name)
+        if ratio is None:
+            return None
+        current = nearest(ratio)
+        found.append(-abs(current) if phase_w is not None and phase_w < 0 else current)
+    if not any(name in model.registers for name in CURRENT_NAMES):
+        return None
+    return found[0], found[1], found[2]
+
+
+def _raw(words: Mapping[str, Words]) -> str:
+    """The energy registers as received, hex: import, then `/` and export where there is one."""
+    return "/".join("".join(f"{word:04x}" for word in words[name]) for name in ENERGY_NAMES if name in words)
+
+
+def in_range(register: Register, words: Words, low: Fraction, high: Fraction) -> bool:
+    """Whether a probe's number lies in [low, high]."""
+    ratio = exact(words, register)
+    return ratio is not None and low <= Fraction(*ratio) <= high
+
+
+def decode_serial(source: SerialSource, words: Words) -> str | None:
+    """The serial number as printed on the meter; None where the register is empty."""
+    data = struct.pack(f">{len(words)}H", *words)
+    if source.type == "text":
+        text = "".join(chr(byte) for byte in data if 0x20 < byte < 0x7F)
+        return text or None
+    number = int.from_bytes(data[:4], "big")
+    if number in (0, 0xFFFFFFFF):
+        return None
+    return f"{number:x}" if source.type == "hex" else str(number)
+
+
+def same_serial(one: str, other: str) -> bool:
+    """Whether two spellings mean one meter: blanks and leading zeros do not count."""
+    return one.replace(" ", "").lstrip("0").casefold() == other.replace(" ", "").lstrip("0").casefold()

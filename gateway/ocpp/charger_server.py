@@ -1,0 +1,196 @@
+"""Where the wallboxes connect: who is let in, who is refused and why, and what to do about it (rules R13-R15, R19)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, unquote
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from gateway.clock import iso
+from gateway.model import Clock, Event, Severity, Tell
+from gateway.ocpp.link import ChargerLink
+from gateway.ocpp.wire import MAX_MESSAGE, Wire, quiet
+from gateway.site import Ocpp
+
+MAX_REFUSED = 50
+"""Refused identities that are remembered; the oldest goes first (I12)."""
+
+TELL_AGAIN_S = 3600.0
+"""Site seconds before the same refusal of the same identity is told again; boxes redial every few seconds."""
+
+
+class ChargerServer:
+    """Serves every configured charger on one port."""
+
+    def __init__(
+        self, ocpp: Ocpp, links: Mapping[str, ChargerLink], clock: Clock, tell: Tell,
+        secrets: Callable[[str], bytes | None],
+    ) -> None:  # fmt: skip
+        self._ocpp = ocpp
+        self._links = links
+        self._clock = clock
+        self._tell = tell
+        self._secrets = secrets
+        self._told_s: dict[tuple[str, str], float] = {}
+        self.refused: dict[str, dict[str, Any]] = {}
+
+    def listen(self) -> AbstractAsyncContextManager[Server]:
+        """The server as an async context manager; leaving it closes every connection with 1001."""
+        return serve(
+            self._attend,
+            self._ocpp.host,
+            self._ocpp.port,
+            process_request=self._admit,
+            select_subprotocol=self._subprotocol,
+            compression=None,
+            ping_interval=self._ocpp.ping_s,
+            ping_timeout=self._ocpp.ping_s,
+            close_timeout=2.0,
+            max_size=MAX_MESSAGE,
+            logger=quiet,
+        )
+
+    # Handshake
+
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        name = identity_of(request.path)
+        link = self._links.get(name)
+        if link is None:
+            known = ", ".join(self._links) or "none"
+            self._refuse(
+                connection, name, "no charger has this identity",
+                f"add [[charger]] with this id to the site file, or give the box one of: {known}",
+            )  # fmt: skip
+            return connection.respond(HTTPStatus.NOT_FOUND, "unknown charger\n")
+        if not self._password_fits(link, request):
+            self._refuse(connection, name, "wrong password", "give the box the password that the site file names")
+            response = connection.respond(HTTPStatus.UNAUTHORIZED, "wrong password\n")
+            response.headers["WWW-Authenticate"] = 'Basic realm="ocpp"'
+            return response
+        if not await link.admit():
+            self._refuse(
+                connection, name, "its CSMS is away and it is set to spec-close",
+                "it may connect when the CSMS can be dialled; offline = \"autonomous\" keeps it connected",
+            )  # fmt: skip
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "the CSMS is away\n")
+        if not link.setting.dialect.ping:
+            connection.ping_interval = None
+        return None
+
+    def _password_fits(self, link: ChargerLink, request: Request) -> bool:
+        secret = link.setting.charger.secret
+        if secret is None:
+            return True
+        wanted = self._secrets(secret)
+        given = credentials_of(request.headers.get("Authorization", ""))
+        if wanted is None or given is None:
+            return False
+        user, password = given
+        return user == link.id.encode() and same_password(password, wanted)
+
+    def _subprotocol(self, connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        link = self._links.get(identity_of(connection.request.path)) if connection.request else None
+        wanted = link.setting.dialect.subprotocols if link else ()
+        return next((one for one in offered if one.lower() in wanted), None)
+
+    # Connection
+
+    async def _attend(self, connection: ServerConnection) -> None:
+        request = connection.request
+        link = self._links.get(identity_of(request.path)) if request is not None else None
+        if link is None or request is None:
+            return
+        if connection.subprotocol is None and not self._speaks_without(link, request):
+            offered = request.headers.get("Sec-WebSocket-Protocol", "none")
+            self._refuse(
+                connection, link.id, f"no common subprotocol (it offers {offered})",
+                f"set the box to {', '.join(link.setting.dialect.subprotocols)} (OCPP 1.6J), or choose a dialect",
+            )  # fmt: skip
+            await connection.close(1002, "no common subprotocol")
+            return
+        self.refused.pop(link.id, None)
+        self._tell(Event("charger_connected", link.id, f"from {_host(connection.remote_address)}"))
+        why = await link.attend("charger", Wire(connection))
+        self._tell(Event("charger_gone", link.id, why))
+
+    def _speaks_without(self, link: ChargerLink, request: Request) -> bool:
+        """A box that names no subprotocol at all, where its dialect says that it is one of those (quirk 1)."""
+        return "Sec-WebSocket-Protocol" not in request.headers and link.setting.dialect.missing_subprotocol != "refuse"
+
+    # Refusals
+
+    def _refuse(self, connection: ServerConnection, name: str, why: str, next_step: str) -> None:
+        port = connection.local_address[1]
+        host = _host(connection.local_address)
+        url = f"ws://{f'[{host}]' if ':' in host else host}:{port}/{quote(name or 'CHARGER-ID', safe='')}"
+        entry = {
+            "identity": name,
+            "address": _host(connection.remote_address),
+            "why": why,
+            "next_step": next_step,
+            "url": url,
+            "at": iso(self._clock.utc_ms()),
+        }
+        self.refused.pop(name, None)
+        self.refused[name] = entry
+        if len(self.refused) > MAX_REFUSED:
+            self.refused.pop(next(iter(self.refused)))
+        if self._is_news(name, why):
+            self._tell(Event("charger_refused", name or "?", why, next_step, Severity.WARNING, entry))
+
+    def _is_news(self, name: str, why: str) -> bool:
+        now_s = self._clock.monotonic()
+        told_s = self._told_s.get((name, why))
+        if told_s is not None and now_s - told_s < TELL_AGAIN_S:
+            return False
+        if len(self._told_s) >= 4 * MAX_REFUSED:
+            self._told_s.clear()
+        self._told_s[(name, why)] = now_s
+        return True
+
+
+def identity_of(path: str) -> str:
+    """The last non-empty segment of the path, percent-decoded (rule R14; quirks 5-8)."""
+    segments = [segment for segment in path.split("?")[0].split("/") if segment]
+    return unquote(segments[-1]) if segments else ""
+
+
+def credentials_of(header: str) -> tuple[bytes, bytes] | None:
+    """User and password of a Basic header as raw bytes (rule R15)."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return None
+    return (user, password) if colon else None
+
+
+def same_password(given: bytes, wanted: bytes) -> bool:
+    """Raw, or one of them as hex text (quirk 17); in constant time."""
+    fits = hmac.compare_digest(given, wanted)
+    fits |= hmac.compare_digest(given.lower(), wanted.hex().encode())
+    try:
+        decoded = bytes.fromhex(wanted.decode())
+    except ValueError:
+        return fits
+    return fits | (len(decoded) > 0 and hmac.compare_digest(given, decoded))
+
+
+def bound_port(server: Server) -> int:
+    """The port that the server listens on, where 0 was asked for."""
+    return int(next(iter(server.sockets)).getsockname()[1])
+
+
+def _host(address: Any) -> str:
+    return str(address[0]) if address else "?"

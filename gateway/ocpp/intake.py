@@ -1,0 +1,329 @@
+"""Pure: transaction messages of the charger - on disk before they are answered or forwarded (design rule 1).
+
+One message at a time goes through: read the meter (starts), journal, then the CSMS or we answer. Periodic MeterValues
+of a CSMS that is there are relayed without a commit, and journaled only where its answer does not come.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+from gateway.model import Reading, Severity
+from gateway.ocpp import frames
+from gateway.ocpp.actions import (
+    AnswerEntry,
+    AnswerStart,
+    Append,
+    Appended,
+    Entry,
+    Stored,
+    StoreFailed,
+    TakeReading,
+    Transaction,
+    Unwake,
+    Wake,
+)
+from gateway.ocpp.core import Asked, Core
+from gateway.ocpp.frames import Frame
+from gateway.ocpp.lines import Call, Loss, Priority
+from gateway.ocpp.meaning import Kind, Message
+from gateway.ocpp.replay import Replay, refused_by_csms
+
+MAX_WAITING = 32
+"""Messages that a charger may have waiting; the next one gets a CALLERROR, and the charger sends it again."""
+
+THIN_AFTER_MS = 3_600_000
+QUARTER_MS = 900_000
+
+
+class Intake:
+    """Owns what the charger waits for. `answered` maps a journal entry to those who wait for its answer."""
+
+    def __init__(self, core: Core, waiting: bool) -> None:
+        self._core = core
+        self.replay = Replay(core, self._settled, waiting)
+        self._queue: deque[Asked] = deque()
+        self._current: Asked | None = None
+        self._live: Asked | None = None
+        self._timed_out = False
+        self._waiting: dict[int, list[Asked]] = {}
+        self._starts: dict[int, Message] = {}
+        self._answering: set[int] = set()
+        self._let_in: set[int] = set()
+        self._serial = 0
+
+    def resume(self, starts: list[Entry]) -> None:
+        """Starts that a kill left without an answer: the CSMS has one CALL timeout, then we answer (rule R48)."""
+        for entry in starts:
+            self._starts[entry.entry] = self._core.version.read(frames.parse(entry.frame))
+            self._core.do(Wake(_key(entry.entry), self._core.ocpp.call_timeout_s, "link"))
+
+    def take(self, message: Message) -> None:
+        """A transaction message has come."""
+        asked = self._core.asked(message)
+        if len(self._queue) >= MAX_WAITING:
+            self._core.refuse(asked, "InternalError", "too many messages wait here; send it again")
+            return
+        self._queue.append(asked)
+        self._step()
+
+    def _step(self) -> None:
+        if self._current is not None or not self._queue:
+            return
+        asked = self._current = self._queue.popleft()
+        if asked.message.kind is Kind.START:
+            self._core.do(TakeReading(asked.message.connector))
+        elif self._may_relay(asked.message):
+            self._relay(asked)
+        else:
+            self._append(asked, None)
+
+    def reading_taken(self, reading: Reading | None) -> None:
+        """The register at the start is known, or is not to be had (design rule 12)."""
+        if self._current is not None:
+            self._append(self._current, reading)
+
+    # Journal
+
+    def _append(self, asked: Asked, reading: Reading | None, *, sent: bool = False) -> None:
+        core, message = self._core, asked.message
+        transaction = None if message.kind is Kind.START else core.transaction_of(message)
+        local_id = transaction.local_id if transaction else message.transaction_id
+        straight = core.csms_ready and self.replay.idle and not self._local_answer(message)
+        ours = message.kind is not Kind.START and not straight
+        thin = (
+            message.kind is Kind.METER_VALUES
+            and transaction is not None
+            and core.upstream is not None
+            and core.away_since_ms is not None
+            and core.now.utc_ms - core.away_since_ms >= THIN_AFTER_MS
+        )
+        self._serial += 1
+        core.do(
+            Append(
+                serial=self._serial,
+                action=message.frame.action,
+                connector=transaction.connector if transaction else message.connector,
+                transaction_id=local_id if message.kind is not Kind.START else None,
+                message_id=message.frame.message_id,
+                frame=message.frame.text,
+                content_key=message.content_key,
+                reading=reading,
+                at_ms=core.now.utc_ms,
+                for_csms=core.upstream is not None,
+                sent=sent or (core.csms_ready and self.replay.idle),
+                stops=local_id if message.kind is Kind.STOP and transaction else None,
+                answer=self._own_answer(message) if ours or sent else None,
+                thin=thin,
+                always_keep=message.always_keep,
+                close_quarters=message.kind is not Kind.METER_VALUES,
+            )
+        )
+
+    def _local_answer(self, message: Message) -> bool:
+        """Whether the gateway answers even while the CSMS is there: the site's authority over starts."""
+        return message.kind is Kind.START and not self._core.cards.asks_csms
+
+    def _own_answer(self, message: Message) -> str:
+        if message.kind is Kind.STOP:
+            return self._core.version.stop_answer()
+        return self._core.version.offline_answer(message) or "{}"
+
+    def appended(self, event: Stored) -> None:
+        """The message is on disk."""
+        asked, self._current = self._current, None
+        append, result = event.action, event.result
+        assert isinstance(append, Append)
+        assert isinstance(result, Appended)
+        if asked is None:
+            return
+        if result.repeated:
+            self._repeated(asked, result)
+        elif result.entry is None:
+            self._core.reply(asked, append.answer or "{}")
+        else:
+            self._kept(asked, append, result.entry)
+        self._step()
+
+    def _repeated(self, asked: Asked, result: Appended) -> None:
+        if result.answer is not None:
+            self._core.reply(asked, result.answer, "repeated: the same answer again")
+        elif result.entry is not None:
+            self._waiting.setdefault(result.entry, []).append(asked)
+            self._core.do(Wake(_key(result.entry), self._core.ocpp.call_timeout_s, "link"))
+            if not self._core.csms_ready:
+                self._answer_ourselves(result.entry)
+
+    def _kept(self, asked: Asked, append: Append, entry: int) -> None:
+        core, message = self._core, asked.message
+        if append.stops is not None and append.stops in core.transactions:
+            core.remember([replace(core.transactions[append.stops], stopped=True)])
+        if message.kind is Kind.START:
+            self._starts[entry] = message
+        if append.answer is not None:
+            core.reply(asked, append.answer)
+        else:
+            self._waiting.setdefault(entry, []).append(asked)
+            core.do(Wake(_key(entry), core.ocpp.call_timeout_s, "link"))
+        if append.for_csms:
+            self.replay.appended(self._entry(append, entry) if append.sent else None, hold=self._timed_out)
+            self._timed_out = False
+        if append.answer is None and (not core.csms_ready or self._local_answer(message)):
+            self._answer_ourselves(entry)
+        if self._live is asked:
+            self._live = None
+
+    def _entry(self, append: Append, entry: int) -> Entry:
+        was_live = append.answer is not None and append.sent
+        return Entry(
+            entry, append.action, append.connector, append.transaction_id, append.message_id, append.frame, 0, was_live
+        )
+
+    # Answers
+
+    def _settled(self, entry: int, answer: Frame | None) -> None:
+        """The CSMS has answered an entry, or cannot."""
+        if answer is None or answer.kind == frames.CALL_ERROR:
+            self._answer_ourselves(entry)
+            return
+        if entry in self._let_in:
+            self._let_in.discard(entry)
+            self._settle_refusal(answer, entry)
+        self._core.do(Unwake(_key(entry)))
+        transaction = self._core.by_start(entry)
+        for asked in self._waiting.pop(entry, []):
+            if asked.message.kind is Kind.START:
+                self._core.relay_answer(asked, answer, transaction.answer if transaction else None)
+            else:
+                self._core.relay_answer(asked, answer)
+
+    def _answer_ourselves(self, entry: int) -> None:
+        """The CSMS is away, silent, or cannot: the charger is never left waiting (rules R40, R47)."""
+        start = self._starts.get(entry)
+        if start is not None:
+            if entry not in self._answering:
+                self._answering.add(entry)
+                self._core.do(self._start_by_us(entry, start))
+            return
+        for asked in self._waiting.get(entry, [])[:1]:
+            self._core.do(AnswerEntry(entry, self._own_answer(asked.message), by_csms=False, done=False))
+
+    def _start_by_us(self, entry: int, start: Message) -> AnswerStart:
+        core, id_tag = self._core, start.id_tag or ""
+        answer = core.version.start_answer(core.cards.decide(id_tag, core.now.utc_ms))
+        return AnswerStart(entry, start.connector or 0, id_tag, answer.before, answer.after, None, by_csms=False)
+
+    def start_answered(self, event: Stored) -> None:
+        """A start has its transaction id; the CSMS's answer reaches the charger through `_settled`."""
+        action, transaction = event.action, event.result
+        assert isinstance(action, AnswerStart)
+        assert isinstance(transaction, Transaction)
+        known = self._core.by_start(action.entry)
+        if action.by_csms and known is not None and known.csms_id is None:
+            self._let_in.add(action.entry)
+        self._core.remember(
+            [replace(transaction, stopped=transaction.stopped or (known is not None and known.stopped))]
+        )
+        self._answering.discard(action.entry)
+        self._starts.pop(action.entry, None)
+        if not action.by_csms:
+            self._core.do(Unwake(_key(action.entry)))
+            for asked in self._waiting.pop(action.entry, []):
+                self._core.reply(asked, transaction.answer)
+
+    def _settle_refusal(self, frame: Frame, entry: int) -> None:
+        """The CSMS refuses what we had let in: the transaction is stopped with its local id (rule R43)."""
+        core = self._core
+        transaction = core.by_start(entry)
+        if transaction is None or transaction.stopped or not core.cards.asks_csms:
+            return
+        if refused_by_csms(core, frame, transaction.id_tag):
+            core.tell(
+                "offline_start_refused",
+                f"the CSMS refuses the card of transaction {transaction.local_id}, which began while it was away",
+                "the charger is told to stop it; what it took stands in the session",
+                Severity.WARNING,
+                keep=True,
+            )
+            core.call(
+                core.to_charger,
+                core.version.remote_stop(transaction.local_id),
+                Priority.REDUCE,
+                lambda answer: None,
+                lambda loss: None,
+            )
+
+    def entry_answered(self, event: Stored) -> None:
+        """Our own answer to a stop or to meter values is on disk."""
+        action = event.action
+        assert isinstance(action, AnswerEntry)
+        if not action.by_csms:
+            self._core.do(Unwake(_key(action.entry)))
+            for asked in self._waiting.pop(action.entry, []):
+                self._core.reply(asked, action.answer)
+
+    def store_failed(self, event: StoreFailed) -> None:
+        """The disk refuses: what is not on disk is not confirmed; the charger keeps it and sends it again."""
+        if isinstance(event.action, Append):
+            asked, self._current = self._current, None
+            self._live, self._timed_out = None, False
+            if asked is not None:
+                self._core.refuse(asked, "InternalError", "the gateway cannot write to its disk")
+            self._step()
+        elif isinstance(event.action, AnswerStart | AnswerEntry) and not event.action.by_csms:
+            self._answering.discard(event.action.entry)
+            for asked in self._waiting.pop(event.action.entry, []):
+                self._core.refuse(asked, "InternalError", "the gateway cannot write to its disk")
+
+    # Relayed without a commit
+
+    def _may_relay(self, message: Message) -> bool:
+        if message.kind is not Kind.METER_VALUES or message.signed:
+            return False
+        transaction = self._core.transaction_of(message)
+        known = transaction is None or transaction.csms_id is not None
+        return self._core.csms_ready and self.replay.idle and known
+
+    def _relay(self, asked: Asked) -> None:
+        core, message = self._core, asked.message
+        transaction = core.transaction_of(message)
+        text, rule = core.for_csms(message, transaction.local_id if transaction else None)
+        self._live = asked
+        core.to_csms.submit(
+            Call(message.frame.message_id, text, rule, Priority.RELAYED, self._relayed, self._not_relayed)
+        )
+
+    def _relayed(self, answer: Frame) -> None:
+        asked, self._live, self._current = self._live, None, None
+        if asked is not None:
+            if answer.kind == frames.CALL_ERROR:
+                self._core.drop("csms", answer.text, f"the CSMS refused meter values: {answer.error}")
+                self._core.reply(asked, self._own_answer(asked.message))
+            else:
+                self._core.relay_answer(asked, answer)
+        self._step()
+
+    def _not_relayed(self, loss: Loss) -> None:
+        """No answer came: now it must be kept, as one that was perhaps received."""
+        if self._live is not None:
+            self._timed_out = loss is Loss.TIMEOUT
+            self._append(self._live, None, sent=loss is not Loss.FULL)
+
+    # Events
+
+    def csms_gone(self) -> None:
+        """Nobody answers any more but us."""
+        for entry in list(self._waiting):
+            self._answer_ourselves(entry)
+
+    def woke(self, key: str) -> bool:
+        """The CSMS had its time; True where the timer is ours."""
+        if not key.startswith("answer "):
+            return False
+        self._answer_ourselves(int(key.removeprefix("answer ")))
+        return True
+
+
+def _key(entry: int) -> str:
+    return f"answer {entry}"

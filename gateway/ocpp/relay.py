@@ -1,0 +1,371 @@
+"""Pure: the relay of one charger - events in, actions out. It knows no OCPP version by name (`meaning.Version` does).
+
+The parts: `intake` (transaction messages of the charger), `replay` (the journal's way to the CSMS), `registration`
+(boot, acceptance, statuses, cards), `commands` (what the CSMS asks), `limits` (what we ask), `lines` (one open CALL a
+side). This file says who hears of what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gateway.model import ConnectorRef, ConnectorState, Severity
+from gateway.ocpp import frames
+from gateway.ocpp.actions import (
+    Action,
+    AnswerEntry,
+    AnswerStart,
+    Append,
+    Close,
+    Closed,
+    Dial,
+    Entry,
+    Fail,
+    Now,
+    Opened,
+    ReadingTaken,
+    Received,
+    RelayEvent,
+    RemoveProfiles,
+    SaveAccepted,
+    SaveProfile,
+    Send,
+    SetLimit,
+    Side,
+    Stored,
+    StoredProfile,
+    StoreFailed,
+    TakeNext,
+    Transaction,
+    Unwake,
+    Wake,
+    Woke,
+)
+from gateway.ocpp.commands import Commands
+from gateway.ocpp.core import Core
+from gateway.ocpp.dialect import Dialect
+from gateway.ocpp.frames import RemoteProtocolError
+from gateway.ocpp.intake import Intake
+from gateway.ocpp.limits import Limits
+from gateway.ocpp.lines import Loss, Priority
+from gateway.ocpp.meaning import TRANSACTION_KINDS, Kind, Version
+from gateway.ocpp.offline import Cards, KnownCard
+from gateway.ocpp.profiles import Profiles
+from gateway.ocpp.registration import Known, Registration, Status
+from gateway.ocpp.replay import SILENCES
+from gateway.site import Charger, Ocpp, Token, Upstream
+
+STAY_S = 60
+"""Site seconds that the CSMS sees a charger as connected after it went; then its connection closes too."""
+
+DEAF_AFTER = 3
+"""CALLs in a row that a charger leaves unanswered before its connection is made anew (quirk 11)."""
+
+_LEAVE = "leave"
+_ASK_BOOT = "ask boot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What the database knows of one charger when the gateway starts (rule R48)."""
+
+    known: Known = field(default_factory=Known)
+    statuses: Sequence[Status] = ()
+    transactions: Sequence[Transaction] = ()
+    profiles: Sequence[StoredProfile] = ()
+    cards: Sequence[KnownCard] = ()
+    list_version: int = 0
+    fallbacks: dict[int, str] = field(default_factory=dict)
+    configuration: dict[str, tuple[str, str]] = field(default_factory=dict)
+    unanswered: Sequence[Entry] = ()
+    waiting: bool = False
+    oldest_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What the configuration says of one charger."""
+
+    charger: Charger
+    upstream: Upstream | None
+    ocpp: Ocpp
+    dialect: Dialect
+    tokens: Sequence[Token] = ()
+
+
+class Relay:
+    """One charger between its box and its CSMS. `on` is the only way in; it never waits and never fails."""
+
+    def __init__(
+        self, setting: Setting, version: Version, snapshot: Snapshot, new_id: Callable[[], str], now: Now
+    ) -> None:
+        cards = Cards(setting.charger, setting.tokens, snapshot.cards, snapshot.list_version)
+        self._core = core = Core(
+            setting.charger, setting.upstream, setting.ocpp, version, setting.dialect, cards, new_id, now
+        )
+        core.away_since_ms = snapshot.oldest_ms if snapshot.oldest_ms is not None else now.utc_ms
+        core.remember(snapshot.transactions)
+        self._profiles = Profiles(snapshot.profiles)
+        self._limits = Limits(core, dict(snapshot.fallbacks), dict(snapshot.configuration))
+        self._commands = Commands(core, self._profiles, self._limits)
+        self._intake = Intake(core, snapshot.waiting)
+        self._registration = Registration(
+            core, snapshot.known, snapshot.statuses, self._intake.replay.pump, self._charger_accepted
+        )
+        self._unanswered = list(snapshot.unanswered)
+        self._gone_s: float | None = now.monotonic_s
+        self._bad_frames = 0
+
+    def start(self, now: Now) -> list[Action]:
+        """What to do first: be connected to the CSMS where something waits for it."""
+        self._core.now = now
+        self._intake.resume(self._unanswered)
+        if self._core.upstream is not None and not self._intake.replay.empty:
+            self._core.do(Dial(True))
+        return self._take_actions()
+
+    def on(self, event: RelayEvent, now: Now) -> list[Action]:
+        """Decide what one event causes."""
+        self._core.now = now
+        if isinstance(event, Received):
+            self._received(event)
+        elif isinstance(event, Stored):
+            self._stored(event)
+        elif isinstance(event, StoreFailed):
+            self._store_failed(event)
+        elif isinstance(event, Woke):
+            self._woke(event.key)
+        elif isinstance(event, Opened):
+            self._charger_opened() if event.side == "charger" else self._registration.csms_opened()
+        elif isinstance(event, Closed):
+            self._charger_closed() if event.side == "charger" else self._csms_closed(event.why)
+        elif isinstance(event, ReadingTaken):
+            self._intake.reading_taken(event.reading)
+        else:
+            self._limits.set_limit(event)
+        return self._take_actions()
+
+    def _take_actions(self) -> list[Action]:
+        actions, self._core.actions = self._core.actions, []
+        return actions
+
+    # What the site may know
+
+    @property
+    def csms_ready(self) -> bool:
+        """The CSMS answers for this charger."""
+        return self._core.csms_ready
+
+    def connectors(self, now: Now) -> list[ConnectorState]:
+        """Every configured connector as the load manager sees it."""
+        return [self._connector(one.ref, now) for one in self._core.charger.connectors]
+
+    def _connector(self, ref: ConnectorRef, now: Now) -> ConnectorState:
+        running = self._core.running(ref.connector)
+        status = self._registration.statuses.get(ref.connector)
+        begin_ms = running.start_ms if running else None
+        return ConnectorState(
+            ref=ref,
+            connected=self._core.to_charger.connected,
+            status=status.status if status else "Unknown",
+            transaction_id=running.local_id if running else None,
+            since_s=now.monotonic_s - (now.utc_ms - begin_ms) / 1000 if begin_ms is not None else None,
+            csms_limit_ma=self._profiles.limit_ma(ref.connector, now.utc_ms, begin_ms),
+            disconnected_since_s=self._gone_s,
+            fallback_proven=self._limits.proven(ref.connector),
+        )
+
+    # Frames
+
+    def _received(self, event: Received) -> None:
+        try:
+            frame = frames.parse(event.text)
+        except RemoteProtocolError as error:
+            self._bad_frame(event, error)
+            return
+        if frame.kind == frames.CALL:
+            self._from_charger(frame) if event.side == "charger" else self._from_csms(frame)
+        elif event.side == "charger":
+            if not self._core.to_charger.resolve(frame):
+                self._core.drop("charger", event.text, "no open call has this id")
+        elif not self._core.to_csms.resolve(frame) and not self._intake.replay.late(frame):
+            self._core.drop("csms", event.text, "no open call has this id, and no entry waits for it")
+
+    def _bad_frame(self, event: Received, error: RemoteProtocolError) -> None:
+        """Dropped, or answered where it has an id; the connection stays (rule R8)."""
+        self._core.drop(event.side, event.text, str(error))
+        if error.message_id is not None:
+            self._core.do(Send(event.side, frames.error(error.message_id, error.code, str(error)), "answered: no OCPP"))
+        self._bad_frames += 1
+        if self._bad_frames == 1:
+            self._core.tell(
+                "bad_frame",
+                f"the {event.side} sent what is no OCPP: {error}",
+                "look at the trace; further ones of this connection are not told",
+                Severity.WARNING,
+            )
+
+    def _from_charger(self, frame: frames.Frame) -> None:
+        message = self._core.version.read(frame)
+        if message.kind is Kind.BOOT:
+            self._core.do(Unwake(_ASK_BOOT))
+            self._registration.boot(message)
+        elif self._must_boot_first(message.kind):
+            self._core.refuse(self._core.asked(message), "SecurityError", "this charger has not been accepted yet")
+        elif message.kind in TRANSACTION_KINDS:
+            self._intake.take(message)
+        elif message.kind is Kind.STATUS:
+            self._registration.status(message)
+        else:
+            self._registration.relay(message)
+
+    def _must_boot_first(self, kind: Kind) -> bool:
+        """Only an identity never accepted is kept out (rule R22); its stops are kept all the same (rule R40)."""
+        if self._core.upstream is None or self._registration.accepted or kind is Kind.STOP:
+            return False
+        return not self._registration.pending or kind in TRANSACTION_KINDS
+
+    def _from_csms(self, frame: frames.Frame) -> None:
+        self._commands.take(frame, pending=self._registration.pending)
+
+    # Sides
+
+    def _charger_opened(self) -> None:
+        core = self._core
+        if core.to_charger.connected:
+            core.to_charger.closed()
+        core.generation += 1
+        self._gone_s = None
+        self._bad_frames = 0
+        core.to_charger.opened(accepted=True)
+        core.do(Unwake(_LEAVE))
+        if core.upstream is not None:
+            core.do(Dial(True))
+        if self._registration.accepted:
+            self._limits.charger_ready(booted=False)
+        else:
+            core.do(Wake(_ASK_BOOT, core.dialect.ask_boot_s, "link"))
+
+    def _charger_accepted(self, booted: bool) -> None:
+        self._limits.charger_ready(booted=booted)
+
+    def _charger_closed(self) -> None:
+        core = self._core
+        core.to_charger.closed()
+        core.generation += 1
+        self._gone_s = core.now.monotonic_s
+        if core.charger.offline == "spec-close":
+            self._leave()
+        elif core.upstream is not None:
+            core.do(Wake(_LEAVE, STAY_S, "site"))
+
+    def _leave(self) -> None:
+        self._core.do(Dial(False))
+        self._core.do(Close("csms", 1001, "the charger is gone"))
+
+    def _csms_closed(self, why: str) -> None:
+        core = self._core
+        was_connected = core.to_csms.connected
+        self._registration.csms_closed()
+        core.to_csms.closed()
+        self._intake.csms_gone()
+        if was_connected and core.charger.offline == "spec-close" and core.to_charger.connected:
+            core.tell("charger_closed", f"the CSMS is away ({why}); this charger is set to spec-close")
+            core.do(Close("charger", 1001, "the CSMS is away"))
+
+    # Timers
+
+    def _woke(self, key: str) -> None:
+        core = self._core
+        if key == _ASK_BOOT:
+            self._ask_boot()
+        elif key == _LEAVE:
+            self._leave_or_stay()
+        elif core.to_charger.woke(key):
+            if core.to_charger.silent >= DEAF_AFTER:
+                core.to_charger.silent = 0
+                core.tell(
+                    "charger_deaf", f"{DEAF_AFTER} commands in a row had no answer", "its connection is made anew"
+                )
+                core.do(Close("charger", 1001, "no answers"))
+        elif core.to_csms.woke(key):
+            if core.to_csms.silent >= SILENCES:
+                core.to_csms.silent = 0
+                core.tell("csms_silent", f"{SILENCES} messages in a row had no answer", "its connection is made anew")
+                core.do(Close("csms", 1001, "no answers"))
+        else:
+            parts = (self._intake, self._intake.replay, self._registration, self._limits)
+            any(part.woke(key) for part in parts)
+
+    def _ask_boot(self) -> None:
+        """A charger that has booted long ago, toward somebody else, says nothing on its own (quirk 20)."""
+
+        def unanswered(_loss: Loss) -> None:
+            self._core.tell(
+                "charger_not_booted", "this charger has not booted and does not do so when asked", "restart the charger"
+            )
+
+        if not self._registration.accepted:
+            core = self._core
+            core.call(core.to_charger, core.version.trigger_boot(), Priority.OWN, lambda answer: None, unanswered)
+
+    def _leave_or_stay(self) -> None:
+        if self._core.to_charger.connected:
+            return
+        if self._intake.replay.empty or not self._core.to_csms.connected:
+            self._leave()
+            if not self._intake.replay.empty:
+                self._core.do(Dial(True))
+        else:
+            self._core.do(Wake(_LEAVE, STAY_S, "site"))
+
+    # Database
+
+    def _stored(self, event: Stored) -> None:
+        action = event.action
+        if isinstance(action, Append):
+            self._intake.appended(event)
+            self._end_profiles(action)
+        elif isinstance(action, AnswerStart):
+            self._intake.start_answered(event)
+            if action.by_csms:
+                self._intake.replay.stored(event)
+        elif isinstance(action, AnswerEntry):
+            if action.done:
+                self._intake.replay.stored(event)
+            else:
+                self._intake.entry_answered(event)
+        elif isinstance(action, TakeNext | Fail):
+            self._intake.replay.stored(event)
+        elif isinstance(action, SaveAccepted):
+            self._registration.kept()
+        else:
+            self._commands.stored(event)
+
+    def _end_profiles(self, action: Append) -> None:
+        """A transaction's own profiles of the CSMS end with it (OCPP 1.6 section 3.13.1)."""
+        if action.stops is not None and action.connector is not None:
+            ids = self._profiles.of_transactions(action.connector)
+            if ids:
+                self._profiles.remove(ids)
+                self._core.do(RemoveProfiles(None, ids))
+
+    def _store_failed(self, event: StoreFailed) -> None:
+        self._core.tell(
+            "store_failed",
+            f"{type(event.action).__name__} could not be written: {event.error}",
+            "make room on the disk, or replace it",
+            Severity.ERROR,
+        )
+        action = event.action
+        self._intake.store_failed(event)
+        if isinstance(action, TakeNext | Fail) or (isinstance(action, AnswerStart | AnswerEntry) and action.by_csms):
+            self._intake.replay.store_failed(event)
+        elif isinstance(action, SaveAccepted):
+            self._registration.kept()
+        elif isinstance(action, SaveProfile | RemoveProfiles):
+            self._commands.store_failed(event)
+
+
+__all__ = ["Relay", "SetLimit", "Setting", "Side", "Snapshot"]

@@ -1,0 +1,196 @@
+"""Pure: the journal's way to the CSMS - one entry at a time, in order, until each is answered (rules R29-R33, R10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from gateway.model import Severity
+from gateway.ocpp import frames
+from gateway.ocpp.actions import AnswerEntry, AnswerStart, Entry, Fail, Stored, StoreFailed, TakeNext, Wake
+from gateway.ocpp.core import RELAYED, Core, resend_of
+from gateway.ocpp.frames import Frame
+from gateway.ocpp.lines import Call, Loss, Priority
+from gateway.ocpp.meaning import Kind
+from gateway.ocpp.offline import accepted
+
+RETRY_S = 60
+"""Site seconds before a resend, times the sends so far (OCPP 1.6 TransactionMessageRetryInterval)."""
+
+SILENCES = 2
+"""CALLs in a row without an answer after which the CSMS's connection is made anew."""
+
+_RETRY = "retry journal"
+
+
+class Replay:
+    """`on_settled(entry, answer)` hears of each answer; with None the CSMS could not, or cannot now."""
+
+    def __init__(self, core: Core, on_settled: Callable[[int, Frame | None], None], waiting: bool) -> None:
+        self._core = core
+        self._on_settled = on_settled
+        self._head: Entry | None = None
+        self._more = waiting
+        self._taking = False
+        self._sending = False
+        self._holding = False
+        self._settling: Frame | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits: what comes now can go straight to the CSMS."""
+        return self._head is None and not self._more and not self._taking
+
+    @property
+    def empty(self) -> bool:
+        """The CSMS has everything."""
+        return self.idle
+
+    def appended(self, entry: Entry | None, *, hold: bool = False) -> None:
+        """The journal has grown; `entry` where it may be sent at once, being alone and marked as sent.
+
+        `hold`: its first send has just timed out, so that the resend waits its turn (rule R10).
+        """
+        if entry is not None and self.idle:
+            self._head = entry
+            if hold:
+                self._hold()
+        else:
+            self._more = True
+        self.pump()
+
+    def _hold(self) -> None:
+        if self._head is not None and not self._sending and not self._holding:
+            self._holding = True
+            self._core.do(Wake(_RETRY, RETRY_S * max(1, self._head.attempts), "site"))
+
+    def pump(self) -> None:
+        """Send the next entry where the CSMS is ready for it."""
+        if not self._core.csms_ready or self._sending or self._holding or self._settling is not None:
+            return
+        if self._head is not None:
+            self._send(self._head)
+        elif self._more and not self._taking:
+            self._taking = True
+            self._more = False
+            self._core.do(TakeNext())
+
+    def stored(self, event: Stored) -> None:
+        """A TakeNext, an answer or a failure is on disk."""
+        if isinstance(event.action, TakeNext):
+            self._taking = False
+            self._head = event.result if isinstance(event.result, Entry) else None
+            self._more = self._more or self._head is not None
+        elif isinstance(event.action, Fail):
+            self._after_failure(event.action, parked=bool(event.result))
+        elif self._head is not None and event.action.entry == self._head.entry:  # type: ignore[union-attr]
+            answer, self._settling, self._head = self._settling, None, None
+            self._on_settled(event.action.entry, answer)  # type: ignore[union-attr]
+        self.pump()
+
+    def store_failed(self, event: StoreFailed) -> None:
+        """The disk refused: the entry stays, and is tried again."""
+        self._taking, self._settling = False, None
+        if isinstance(event.action, TakeNext):
+            self._more = True
+        self._holding = True
+        self._core.do(Wake(_RETRY, RETRY_S, "site"))
+
+    def woke(self, key: str) -> bool:
+        """The wait before a resend is over."""
+        if key != _RETRY:
+            return False
+        self._holding = False
+        self.pump()
+        return True
+
+    def late(self, frame: Frame) -> bool:
+        """An answer that no open call waits for: it completes the entry that is due (rule R10)."""
+        head = self._head
+        if head is None or not head.sent_before or head.message_id != frame.message_id or self._settling is not None:
+            return False
+        self._core.to_csms.withdraw(head.message_id)
+        self._sending = False
+        self._answered(frame)
+        return True
+
+    def _send(self, head: Entry) -> None:
+        message = self._core.version.read(frames.parse(head.frame))
+        text, rule = self._core.for_csms(message, head.transaction_id)
+        if rule == RELAYED:
+            rule = resend_of(head)
+        self._sending = True
+        self._head = replace(head, sent_before=True)
+        self._core.to_csms.submit(Call(head.message_id, text, rule, Priority.JOURNAL, self._answered, self._lost))
+
+    def _answered(self, frame: Frame) -> None:
+        self._sending = False
+        head = self._head
+        if head is None:
+            return
+        self._settling = frame
+        message = self._core.version.read(frames.parse(head.frame))
+        if frame.kind == frames.CALL_ERROR:
+            self._core.do(Fail(head.entry, frame.error, message.kind is Kind.START))
+            return
+        self._core.learn(message.id_tag, frame)
+        if message.kind is Kind.START:
+            self._core.do(self._start_answer(head, frame, message.id_tag or ""))
+        else:
+            self._core.do(AnswerEntry(head.entry, frame.payload_text(), by_csms=True, done=True))
+
+    def _start_answer(self, head: Entry, frame: Frame, id_tag: str) -> AnswerStart:
+        said = self._core.version.read_tag(frame)
+        verdict = self._core.cards.combine(id_tag, said, self._core.now.utc_ms) if said else None
+        answer = self._core.version.read_start_answer(frame, verdict)
+        if answer.csms_id is None:
+            self._core.tell(
+                "csms_gave_no_transaction_id",
+                f"the CSMS answered start {head.message_id} without a transactionId",
+                "the charger got a local id; tell the operator of the CSMS",
+                Severity.WARNING,
+            )
+        return AnswerStart(
+            head.entry, head.connector or 0, id_tag, answer.before, answer.after, answer.csms_id, by_csms=True
+        )
+
+    def _lost(self, loss: Loss) -> None:
+        self._sending = False
+        head = self._head
+        if head is None:
+            return
+        if loss is Loss.TIMEOUT:
+            self._hold()
+        self._on_settled(head.entry, None)
+
+    def _after_failure(self, failure: Fail, *, parked: bool) -> None:
+        self._settling = None
+        head = self._head
+        if head is None:
+            return
+        head = self._head = replace(head, attempts=head.attempts + 1)
+        if parked:
+            self._head = None
+            self._core.tell(
+                "dead_letter",
+                f"the CSMS refused {head.action} (journal entry {head.entry}) {head.attempts} times: {failure.error}",
+                "it is parked and shown by status; settle it with the operator of the CSMS",
+                Severity.ERROR,
+                keep=True,
+            )
+            if failure.is_start:
+                self._give_up(head.entry)
+        else:
+            self._hold()
+        self._on_settled(head.entry, None)
+
+    def _give_up(self, start_entry: int) -> None:
+        for transaction in list(self._core.transactions.values()):
+            if transaction.start_entry == start_entry and transaction.csms_id is None:
+                self._core.remember([replace(transaction, csms_id=-1)])
+
+
+def refused_by_csms(core: Core, frame: Frame, id_tag: str) -> bool:
+    """Whether the CSMS's answer to a start, joined with the site's own verdict, lets no car charge (rule R43)."""
+    said = core.version.read_tag(frame)
+    return said is not None and not accepted(core.cards.combine(id_tag, said, core.now.utc_ms))

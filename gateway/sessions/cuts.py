@@ -1,0 +1,51 @@
+"""Where sessions lie on a charger's meter: the registers at their begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.energy.intervals import Cut
+from gateway.energy.quarter import SessionCut
+from gateway.model import Connection
+from gateway.sessions import session as machine
+from gateway.sessions.session import Session, State
+from gateway.store import sessions
+
+SLACK_MS = 60_000
+"""Boundary readings are taken up to 10 s after the boundary, registers decide: a look a little further is harmless."""
+
+
+def on_meter(db: Connection, meter: str, from_ms: int, to_ms: int) -> tuple[list[SessionCut], list[str]]:
+    """The sessions that may have taken energy in [from_ms, to_ms), and in words what is still waited for."""
+    found: list[SessionCut] = []
+    waiting: list[str] = []
+    for row in sessions.on_meter(db, meter, from_ms - SLACK_MS, to_ms + SLACK_MS):
+        session = machine.of_row(row)
+        if session.state is State.STOPPED and (session.stop_arrived_ms or 0) < to_ms:
+            waiting.append(f"waits: the end register of session {session.id}")
+        cut = _cut(session)
+        if cut is not None:
+            found.append(cut)
+    return found, waiting
+
+
+def _cut(session: Session) -> SessionCut | None:
+    if session.begin_wh is None or session.begin_provenance != "meter":
+        return None
+    if session.state is not State.ENDED:
+        return SessionCut(Cut(session.id, session.meter_serial, session.begin_wh))
+    if session.end_wh is None:
+        return None
+    return SessionCut(
+        Cut(session.id, session.meter_serial, session.begin_wh, session.end_wh), billable=session.billable
+    )
+
+
+def ended_within(db: Connection, meters: Iterable[str], from_ms: int, to_ms: int) -> set[str]:
+    """Billable sessions that ended in [from_ms, to_ms), also those that took nothing."""
+    return {
+        row["id"]
+        for meter in meters
+        for row in sessions.on_meter(db, meter, from_ms - SLACK_MS, to_ms + SLACK_MS)
+        if row["state"] == State.ENDED.value and row["billable"]
+    }

@@ -1,0 +1,226 @@
+"""Closes quarter hours: the edge that collects the boundary readings and commits; the work stands in quarters.py."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from gateway.clock import iso
+from gateway.energy.intervals import BOUNDARY_WAIT_MS, boundary_of, is_boundary_reading
+from gateway.energy.tariff import check, interval_of
+from gateway.model import Connection, Event, MeterPort, Reading, Severity, Stamp, Tell, World
+from gateway.records.bodies import Interval
+from gateway.sessions.intake import CURSOR
+from gateway.sessions.quarters import Quarters, Settled
+from gateway.site import Site
+from gateway.store import intervals, readings, sessions
+from gateway.store.database import Database
+from gateway.store.outbox import Identity
+
+LOOK_S = 10.0
+"""How often it is looked whether something settled must be looked at again (site seconds)."""
+
+REPLY_S = 0.5
+"""How much later than its request the last boundary reading may come (link seconds)."""
+
+PATIENCE_MS = 60_000
+"""How long an interval waits for the sessions to have read the journal; then it is settled provisionally."""
+
+GAP_MS = 120_000
+"""Without a reading for this long the readings on both sides of the gap are kept singly."""
+
+AT_ONCE = 20
+"""Intervals in one transaction when many passed while the gateway was away."""
+
+MAX_MISSED = 400 * 96
+"""Quarter hours that are made good after an absence; a longer one is a wrong clock."""
+
+
+class Settlement:
+    """Packs a row at each quarter hour, settles the interval before it, corrects what comes late."""
+
+    def __init__(
+        self, site: Site, world: World, db: Database, who: Identity, meters: MeterPort, tell: Tell,
+        on_outbox: Callable[[], None],
+    ) -> None:  # fmt: skip
+        check(site.tariff)
+        self._site, self._clock, self._db, self._tell, self._on_outbox = site, world.clock, db, tell, on_outbox
+        self._quarters = Quarters(site, who, world.random)
+        self._meters = [meter.id for meter in site.meters]
+        self._next_k: int | None = None
+        self._collected: dict[str, Reading] = {}
+        self._last: dict[str, Reading] = {}
+        self._to_keep: list[tuple[Reading, str]] = []
+        self._wake = asyncio.Event()
+        meters.subscribe(self._on_reading)
+
+    async def run(self) -> None:
+        """Close quarter hours for ever; those that passed while the gateway was away first."""
+        self._next_k = await self._db.run(lambda db: _begin(db, self._clock.utc_ms(), self._meters))
+        while True:
+            self._wake.clear()
+            await self._keep_readings()
+            await self._close_boundaries()
+            await self._settle()
+            await self._wait()
+
+    async def status(self) -> dict[str, Any]:
+        """The newest interval, how much of it was the sun, and how many are provisional."""
+        return await self._db.run(_overview)
+
+    # Boundaries
+
+    def _on_reading(self, reading: Reading) -> None:
+        if reading.import_wh is None:
+            return
+        self._notice_gap(reading)
+        if self._next_k is None:
+            return
+        if is_boundary_reading(reading, boundary_of(self._next_k)):
+            self._collected.setdefault(reading.meter, reading)
+            if all(meter in self._collected for meter in self._meters):
+                self._wake.set()
+
+    def _notice_gap(self, reading: Reading) -> None:
+        last = self._last.get(reading.meter)
+        self._last[reading.meter] = reading
+        if last is None:
+            self._to_keep.append((reading, "first"))
+            return
+        swapped = last.serial != reading.serial and last.serial is not None and reading.serial is not None
+        if swapped or reading.requested_ms - last.requested_ms > GAP_MS:
+            why = "swap" if swapped else "gap"
+            self._to_keep += [(last, f"before_{why}"), (reading, f"after_{why}")]
+        if swapped:
+            self._tell(_swapped(last, reading))
+
+    async def _keep_readings(self) -> None:
+        kept, self._to_keep = self._to_keep, []
+        if kept:
+            await self._db.run(lambda db: _keep(db, kept))
+
+    async def _close_boundaries(self) -> None:
+        """Write the row of each boundary that is complete, or waited for long enough."""
+        while self._next_k is not None:
+            k, now_ms = self._next_k, self._clock.utc_ms()
+            complete = all(meter in self._collected for meter in self._meters)
+            if now_ms < boundary_of(k) or (now_ms < self._deadline_ms(k) and not complete):
+                return
+            boundary = {meter: self._collected.get(meter) for meter in self._meters}
+            newest = max(k, min(interval_of(now_ms), k + MAX_MISSED))
+            await self._db.run(lambda db, k=k, boundary=boundary: _close(db, k, boundary))  # type: ignore[misc]
+            if newest - k > 1:  # the clock stepped, or the machine slept
+                await self._db.run(lambda db, k=k, newest=newest: _pass_by(db, k + 1, newest, self._meters))  # type: ignore[misc]
+                k = newest - 1
+            self._next_k, self._collected = k + 1, {}
+
+    def _deadline_ms(self, k: int) -> int:
+        reply_ms = REPLY_S / self._clock.link_s(1.0) * 1000
+        return boundary_of(k) + BOUNDARY_WAIT_MS + round(reply_ms)
+
+    # Settling
+
+    async def _settle(self) -> None:
+        while True:
+            stamp = self._clock.now()
+            settled = await self._db.run(lambda db, stamp=stamp: self._some(db, stamp))  # type: ignore[misc]
+            if settled is None:
+                return
+            for event in settled.events:
+                self._tell(event)
+            if settled.wrote:
+                self._on_outbox()
+
+    def _some(self, db: Connection, stamp: Stamp) -> Settled | None:
+        """Settle a few intervals: new ones in order, then those to be looked at again. None: nothing is left to do."""
+        total = Settled()
+        work = 0
+        for k in intervals.unsettled(db)[:AT_ONCE]:
+            unread = sessions.unread_before(db, CURSOR, boundary_of(k + 1) + BOUNDARY_WAIT_MS)
+            if unread and stamp.utc_ms < boundary_of(k + 1) + PATIENCE_MS:
+                break
+            _add(total, self._quarters.settle_next(db, k, stamp))
+            work += 1
+        for k in intervals.dirty(db)[: AT_ONCE - work]:
+            _add(total, self._quarters.look_again(db, k, stamp))
+            work += 1
+        return total if work else None
+
+    async def _wait(self) -> None:
+        now_ms = self._clock.utc_ms()
+        next_ms = now_ms + round(LOOK_S * 1000)
+        if self._next_k is not None:
+            boundary_ms, deadline_ms = boundary_of(self._next_k), self._deadline_ms(self._next_k)
+            next_ms = min(next_ms, boundary_ms if now_ms < boundary_ms else deadline_ms)
+        try:
+            async with asyncio.timeout(self._clock.link_s(max(0.05, (next_ms - now_ms) / 1000))):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+
+def _add(total: Settled, one: Settled) -> None:
+    total.events += one.events
+    total.wrote = total.wrote or one.wrote
+
+
+def _begin(db: Connection, now_ms: int, meters: list[str]) -> int:
+    """The first boundary to collect. Those that passed while the gateway was away are missing, and say so."""
+    newest, now_k = intervals.newest(db), interval_of(now_ms)
+    still_open = now_ms < boundary_of(now_k) + BOUNDARY_WAIT_MS
+    upcoming = now_k if still_open else now_k + 1
+    if newest is None:
+        intervals.add_boundary(db, upcoming - 1, dict.fromkeys(meters))
+        return upcoming
+    upcoming = max(upcoming, newest + 1)
+    _pass_by(db, newest + 1, upcoming, meters)
+    return upcoming
+
+
+def _pass_by(db: Connection, first_k: int, next_k: int, meters: list[str]) -> None:
+    """Rows without a reading for the boundaries first_k ... next_k - 1."""
+    for k in range(max(first_k, next_k - MAX_MISSED), next_k):
+        intervals.add_boundary(db, k, dict.fromkeys(meters))
+
+
+def _close(db: Connection, k: int, boundary: dict[str, Reading | None]) -> None:
+    """Write a boundary row. Where a meter is back, the intervals of its gap can be estimated: look at them again."""
+    intervals.add_boundary(db, k, boundary)
+    for meter, reading in boundary.items():
+        if reading is None:
+            continue
+        first = intervals.gap_before(db, meter, k)
+        if first is not None:
+            intervals.mark_dirty(db, first, k - 1)
+
+
+def _keep(db: Connection, kept: list[tuple[Reading, str]]) -> None:
+    for reading, why in kept:
+        readings.keep(db, reading, why)
+
+
+def _swapped(last: Reading, reading: Reading) -> Event:
+    return Event(
+        "meter_swapped",
+        f"meter {reading.meter}",
+        f"serial {last.serial} at {last.import_wh} Wh, then serial {reading.serial} at {reading.import_wh} Wh",
+        next_step="write both readings into the log of the house; sessions across the swap wait for a decision",
+        severity=Severity.WARNING,
+        data={"old": last.serial, "new": reading.serial, "old_wh": last.import_wh, "new_wh": reading.import_wh},
+        keep=True,
+    )
+
+
+def _overview(db: Connection) -> dict[str, Any]:
+    newest = intervals.newest_settled(db)
+    row = intervals.get(db, newest) if newest is not None else None
+    body = Interval.model_validate_json(row.result) if row is not None and row.result else None
+    share = None
+    if body is not None and body.consumption_wh and body.solar_wh is not None:
+        share = round(100 * (body.solar_wh - body.unallocated_wh) / body.consumption_wh)
+    return {
+        "last_interval": iso(boundary_of(body.k)) if body is not None else None,
+        "solar_share_pct": share,
+        "provisional": intervals.count_provisional(db),
+    }

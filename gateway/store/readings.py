@@ -1,0 +1,77 @@
+"""Readings as JSON: in the journal, in the boundary rows, and those that are kept singly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from gateway.model import Connection, PhaseMa, Reading, TimeQuality
+
+_NAMES = frozenset(field.name for field in fields(Reading))
+
+
+def plain(reading: Reading) -> dict[str, Any]:
+    """The fields that have a value, ready for JSON."""
+    values = {field.name: getattr(reading, field.name) for field in fields(Reading)}
+    values["quality"] = reading.quality.value
+    return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+def of_plain(values: Mapping[str, Any]) -> Reading:
+    """The reading again; fields of a later version are left out."""
+    known = {name: value for name, value in values.items() if name in _NAMES}
+    current: PhaseMa | None = None
+    if known.get("current_ma") is not None:
+        l1, l2, l3 = known["current_ma"]
+        current = (l1, l2, l3)
+    known.setdefault("import_wh", None)
+    return Reading(**{**known, "quality": TimeQuality(known["quality"]), "current_ma": current})
+
+
+def dump(reading: Reading) -> str:
+    """One line of JSON."""
+    return json.dumps(plain(reading), separators=(",", ":"))
+
+
+def load(text: str | None) -> Reading | None:
+    """The reading that `dump` wrote."""
+    return of_plain(json.loads(text)) if text else None
+
+
+def keep(db: Connection, reading: Reading, why: str) -> None:
+    """Keep one reading singly: begin, end, before or after a gap, before or after a swap."""
+    db.execute(
+        "INSERT INTO kept_reading (meter, why, requested_ms, reading) VALUES (?, ?, ?, ?)",
+        (reading.meter, why, reading.requested_ms, dump(reading)),
+    )
+
+
+def kept_between(db: Connection, meter: str, from_ms: int, to_ms: int) -> list[Reading]:
+    """Kept readings of a meter with from_ms <= requested_ms < to_ms, oldest first."""
+    rows = db.execute(
+        "SELECT reading FROM kept_reading WHERE meter = ? AND requested_ms >= ? AND requested_ms < ? "
+        "ORDER BY requested_ms, id",
+        (meter, from_ms, to_ms),
+    )
+    return [of_plain(json.loads(row[0])) for row in rows]
+
+
+def kept_before(db: Connection, meter: str, at_ms: int) -> Reading | None:
+    """The newest kept reading requested before an instant."""
+    row = db.execute(
+        "SELECT reading FROM kept_reading WHERE meter = ? AND requested_ms < ? "
+        "ORDER BY requested_ms DESC, id DESC LIMIT 1",
+        (meter, at_ms),
+    ).fetchone()
+    return of_plain(json.loads(row[0])) if row else None
+
+
+def kept_after(db: Connection, meter: str, at_ms: int) -> Reading | None:
+    """The oldest kept reading requested at or after an instant."""
+    row = db.execute(
+        "SELECT reading FROM kept_reading WHERE meter = ? AND requested_ms >= ? ORDER BY requested_ms, id LIMIT 1",
+        (meter, at_ms),
+    ).fetchone()
+    return of_plain(json.loads(row[0])) if row else None

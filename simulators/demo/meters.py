@@ -1,0 +1,72 @@
+"""The meters of the demonstration: what each unit on a line answers, from the building's truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from simulators.building import Building, MeterTruth
+from simulators.clock import SiteClock
+from simulators.meter_image import Model, Physical, registers, shown_wh
+from simulators.modbus_frames import Table
+from simulators.modbus_slave import Answer
+
+ENERGY: dict[Model, tuple[Table, int, int, int]] = {
+    "iem3155": ("holding", 0x0C83, 0x0C87, 4),
+    "abb_b23": ("holding", 0x5000, 0x5004, 4),
+    "sdm630": ("input", 72, 74, 2),
+}
+"""Table, address of import and of export, and how many registers each has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A meter on a line."""
+
+    meter: str
+    model: Model
+    serial: int
+
+
+class MeterBank:
+    """Answers for all units of one line, and notes every energy register that it gives."""
+
+    def __init__(self, building: Building, clock: SiteClock, units: Mapping[int, Unit]) -> None:
+        self._building, self._clock, self._units = building, clock, dict(units)
+
+    def read(self, unit: int, table: Table, address: int, count: int) -> Answer:
+        """The registers, an exception code, or None for a unit that is not on this line."""
+        found = self._units.get(unit)
+        if found is None:
+            return None
+        now_ms = self._clock.utc_ms()
+        truth, import_wh, export_wh = self._building.reading(found.meter, now_ms)
+        answer = registers(found.model, _physical(truth, import_wh, export_wh, found.serial), table, address, count)
+        if not isinstance(answer, int):
+            self._note(found, table, address, count, now_ms, import_wh, export_wh)
+        return answer
+
+    def _note(
+        self, unit: Unit, table: Table, address: int, count: int, now_ms: int, import_wh: float, export_wh: float
+    ) -> None:
+        of, import_at, export_at, size = ENERGY[unit.model]
+
+        def asked(start: int) -> bool:
+            return table == of and address <= start and start + size <= address + count
+
+        shown_import = shown_wh(unit.model, import_wh) if asked(import_at) else None
+        shown_export = shown_wh(unit.model, export_wh) if asked(export_at) else None
+        if shown_import is not None or shown_export is not None:
+            self._building.served(unit.meter, now_ms, shown_import, shown_export)
+
+
+def _physical(truth: MeterTruth, import_wh: float, export_wh: float, serial: int) -> Physical:
+    """Real meters show currents without a sign; the direction stands in the powers."""
+    first, second, third = truth.current_ma
+    return Physical(
+        import_wh=import_wh,
+        export_wh=export_wh,
+        power_w=truth.phase_w,
+        current_a=(abs(first) / 1000, abs(second) / 1000, abs(third) / 1000),
+        serial=serial,
+    )

@@ -1,0 +1,160 @@
+"""What the others saw, read from the folder of a run (simulators/README.md). Nothing here asks the gateway."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from simulators.judge.place import Place, place
+from simulators.judge.wire import Frame, Traffic, frame
+
+Row = tuple[Any, ...]
+
+
+class NoEvidenceError(Exception):
+    """A file or a fact that a check needs is not there: the check fails, it never passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One line of the story."""
+
+    at_ms: int
+    what: str
+    data: dict[str, Any]
+
+
+class Evidence:
+    """The folder of a run. Every file is read when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._readers: dict[str, sqlite3.Connection] = {}
+
+    def close(self) -> None:
+        """Close the databases."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+
+    def rows(self, database: str, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Ask one of the evidence databases, read-only."""
+        reader = self._readers.get(database)
+        if reader is None:
+            path = self._path(f"evidence/{database}")
+            reader = self._readers[database] = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        return reader.execute(sql, parameters).fetchall()
+
+    @cached_property
+    def scale(self) -> dict[str, Any]:
+        """Epoch, origin and speed of the site time."""
+        return self._json("scale.json")
+
+    @cached_property
+    def speed(self) -> float:
+        """Site seconds per real second."""
+        return float(self.scale["speed"])
+
+    @cached_property
+    def stall_ms(self) -> float:
+        """The longest stall of the demo's own beat, real milliseconds."""
+        return float(self._json("evidence/beat.json")["longest_stall_ms"])
+
+    @cached_property
+    def widen_ms(self) -> int:
+        """By how much a time bound is widened, site milliseconds."""
+        return round(self.speed * self.stall_ms)
+
+    @cached_property
+    def slack_ms(self) -> int:
+        """How far two logs of one event may lie apart: 5 real ms beside the stall, in site milliseconds."""
+        return round(self.speed * 5) + self.widen_ms
+
+    @cached_property
+    def public_keys(self) -> dict[str, str]:
+        """SPKI in hex by key id."""
+        return {key["key_id"]: key["spki_hex"] for key in self._json("evidence/public_keys.json")["keys"]}
+
+    @cached_property
+    def place(self) -> Place:
+        """The building as its configuration names it."""
+        return place(tomllib.loads(self._path("site.toml").read_text(encoding="utf-8")))
+
+    @cached_property
+    def story(self) -> list[Occurrence]:
+        """What the demo did, in order of time."""
+        lines = self._lines("evidence/events.jsonl")
+        told = [Occurrence(round(line["t"]), str(line["what"]), line) for line in lines]
+        return sorted(told, key=lambda occurrence: occurrence.at_ms)
+
+    def told(self, *what: str) -> list[Occurrence]:
+        """The occurrences of these kinds."""
+        return [occurrence for occurrence in self.story if occurrence.what in what]
+
+    @cached_property
+    def end_ms(self) -> int:
+        """The end of the story; what comes later is not judged."""
+        ends = self.told("story_end") or self.story[-1:]
+        if not ends:
+            raise NoEvidenceError("evidence/events.jsonl tells nothing")
+        return ends[-1].at_ms
+
+    @cached_property
+    def lives(self) -> list[tuple[int, int]]:
+        """From when to when the gateway was there."""
+        lives: list[tuple[int, int]] = []
+        since: int | None = None
+        for occurrence in self.told("gateway_ready", "gateway_killed", "gateway_stopped"):
+            if occurrence.what == "gateway_ready":
+                since = occurrence.at_ms if since is None else since
+            elif since is not None:
+                lives.append((since, occurrence.at_ms))
+                since = None
+        if since is not None:
+            lives.append((since, max(since, self.end_ms)))
+        if not lives:
+            raise NoEvidenceError("the gateway never became ready")
+        return lives
+
+    def spans(self, begins: str, ends: str, key: str) -> list[tuple[str, int, int]]:
+        """(subject, from, to) between two kinds of occurrence, for example `meter_silent` and `meter_back`."""
+        spans: list[tuple[str, int, int]] = []
+        open_since: dict[str, int] = {}
+        for occurrence in self.told(begins, ends):
+            subject = str(occurrence.data.get(key, ""))
+            if occurrence.what == begins:
+                open_since.setdefault(subject, occurrence.at_ms)
+            elif subject in open_since:
+                spans.append((subject, open_since.pop(subject), occurrence.at_ms))
+        return spans + [(subject, since, self.end_ms) for subject, since in open_since.items()]
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """Both wires."""
+        return Traffic(self._wire("evidence/charger_wire.jsonl", "out"), self._wire("evidence/csms_wire.jsonl", "in"))
+
+    def _wire(self, name: str, from_charger: str) -> list[Frame]:
+        lines = self._lines(name)
+        if not lines:
+            raise NoEvidenceError(f"{name} is empty")
+        return [frame(round(line["t"]), line["charger"], line["dir"] == from_charger, line["frame"]) for line in lines]
+
+    def _path(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.is_file():
+            raise NoEvidenceError(f"{name} is missing")
+        return path
+
+    def _json(self, name: str) -> dict[str, Any]:
+        read: dict[str, Any] = json.loads(self._path(name).read_text(encoding="utf-8"))
+        return read
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        text = self._path(name).read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.split("\n") if line.strip()]

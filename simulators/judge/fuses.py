@@ -1,0 +1,194 @@
+"""I1p: no fuse opens, overload is short while the gateway lives, and alone every box keeps to its fallback.
+
+Bounds of design section 6: above 1.00 of the limit at most 25 s per event, 35 s with a silent meter, 45 s with a lost
+charger; above 1.45 at most 5 s; from 150 s after the gateway's death the fallback, before it the last confirmed limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulators.judge.evidence import Evidence, NoEvidenceError
+from simulators.judge.place import Box
+from simulators.judge.times import local_clock
+from simulators.judge.verdict import Finding, Notes
+from simulators.judge.wire import CALL, Frame
+
+OVER_100_MS, OVER_100_SILENT_MS, OVER_100_LOST_MS, OVER_145_MS = 25_000, 35_000, 45_000, 5_000
+ALONE_AFTER_MS = 150_000
+CAR_STARTS_MS = 3_000
+CAR_FOLLOWS_MS = 10_000
+"""How long a box and a car need to follow a limit that has just ended (IEC 61851-1: 5 s, some cars 6 s more)."""
+
+TOLERANCE_MA = 100
+ADJACENT_MS = 150_000
+"""A lost charger or a silent meter explains an overload for so long after it is back."""
+
+
+def check(evidence: Evidence) -> Finding:
+    """Judge the fuses, then what the boxes did when the gateway was dead."""
+    notes = Notes("I1p")
+    _fuses(evidence, notes)
+    _alone(evidence, notes)
+    return notes.finding()
+
+
+def _fuses(evidence: Evidence, notes: Notes) -> None:
+    rows = evidence.rows("truth.db", "SELECT circuit, phase, at_ms, kind, seconds, ratio FROM fuse ORDER BY at_ms")
+    watched = [row for row in rows if row[3] == "watched"]
+    for circuit in evidence.place.circuits:
+        notes.expect(any(row[0] == circuit for row in watched), f"nobody watched the fuse of circuit {circuit}")
+    if watched:
+        worst = max(watched, key=lambda row: float(row[5]))
+        notes.figure("largest load", f"{float(worst[5]):.2f} of the limit ({worst[0]} L{_phase(worst[1])})")
+    longest = {"over_100": 0, "over_145": 0}
+    for circuit, phase, at_ms, kind, seconds, ratio in rows:
+        where = f"{circuit} L{_phase(phase)} at {_clock(at_ms, evidence)}"
+        if kind == "trip":
+            notes.expect(False, f"the fuse of {where} opened")
+        elif kind in longest:
+            lasted = _while_alive(evidence, int(at_ms), round(float(seconds) * 1000))
+            longest[kind] = max(longest[kind], lasted)
+            bound = OVER_145_MS if kind == "over_145" else _bound(evidence, int(at_ms), float(seconds))
+            level = "1.45" if kind == "over_145" else "1.00"
+            notes.expect(
+                lasted <= bound + evidence.widen_ms,
+                f"{where}: {lasted / 1000:.1f} s above {level} of the limit (up to {float(ratio):.2f}), "
+                f"allowed are {(bound + evidence.widen_ms) / 1000:.1f} s",
+            )
+    notes.figure("trips", sum(row[3] == "trip" for row in rows))
+    notes.figure("longest above 1.00", f"{longest['over_100'] / 1000:.1f} s")
+    notes.figure("longest above 1.45", f"{longest['over_145'] / 1000:.1f} s")
+
+
+def _while_alive(evidence: Evidence, at_ms: int, lasted_ms: int) -> int:
+    """The longest part of an excess during which the gateway lived."""
+    parts = [min(at_ms + lasted_ms, until) - max(at_ms, since) for since, until in evidence.lives]
+    return max(0, *parts)
+
+
+def _bound(evidence: Evidence, at_ms: int, seconds: float) -> int:
+    until = at_ms + round(seconds * 1000)
+
+    def near(spans: list[tuple[str, int, int]]) -> bool:
+        return any(since <= until and at_ms <= end + ADJACENT_MS for _, since, end in spans)
+
+    if near(evidence.spans("charger_lost", "charger_back", "charger")):
+        return OVER_100_LOST_MS
+    if near(evidence.spans("meter_silent", "meter_back", "meter")):
+        return OVER_100_SILENT_MS
+    return OVER_100_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit of one transaction that the charger has confirmed: in force from `since` until `until` (site ms)."""
+
+    since_ms: int
+    until_ms: int
+    limit_ma: int
+
+
+def _alone(evidence: Evidence, notes: Notes) -> None:
+    deaths = [death for death in evidence.told("gateway_killed") if death.at_ms < evidence.end_ms]
+    if not notes.expect(bool(deaths), "the gateway was never killed: nothing shows what the boxes do alone"):
+        return
+    limits = confirmed_limits(evidence)
+    drew = 0
+    highest = 0
+    for death in deaths:
+        until = min([since for since, _ in evidence.lives if since > death.at_ms] + [evidence.end_ms])
+        for box in evidence.place.boxes.values():
+            seen, most = _box_alone(evidence, notes, box, limits.get(box.id, []), death.at_ms, until)
+            drew += seen > 0
+            highest = max(highest, most)
+        notes.expect(
+            until - death.at_ms > ALONE_AFTER_MS,
+            f"alone for only {(until - death.at_ms) / 1000:.0f} s: no fallback seen",
+        )
+        notes.figure("alone", f"{(until - death.at_ms) / 1000:.0f} s")
+    notes.expect(drew > 0, "no car drew current while the gateway was dead")
+    notes.figure("boxes that charged alone", drew)
+    notes.figure("largest draw from 150 s on", f"{highest / 1000:.1f} A")
+
+
+def _box_alone(
+    evidence: Evidence, notes: Notes, box: Box, limits: list[Limit], death_ms: int, until_ms: int
+) -> tuple[int, int]:
+    """Check one box between the death and the return: (seconds with current, largest mA from 150 s on)."""
+    rows = evidence.rows(
+        "truth.db",
+        "SELECT at_ms, current_ma FROM draw WHERE charger = ? AND at_ms BETWEEN ? AND ? ORDER BY at_ms",
+        (box.id, death_ms - 60_000, until_ms),
+    )
+    alone = [row for row in rows if row[0] >= death_ms]
+    if not notes.expect(bool(alone), f"nothing is known of what {box.id} drew while the gateway was dead"):
+        return 0, 0
+    begun_ms = -CAR_STARTS_MS - evidence.widen_ms
+    before = 0
+    most = 0
+    for at_ms, current_ma in rows:
+        if current_ma > TOLERANCE_MA >= before:
+            begun_ms = at_ms
+        before = current_ma
+        if at_ms < death_ms or at_ms - begun_ms <= CAR_STARTS_MS + evidence.widen_ms:
+            continue
+        after_ms = at_ms - death_ms
+        settled = after_ms >= ALONE_AFTER_MS + evidence.widen_ms
+        most = max(most, current_ma) if settled else most
+        allowed = box.fallback_ma if settled else _allowed(evidence, box, limits, at_ms)
+        notes.expect(
+            current_ma <= allowed + TOLERANCE_MA,
+            f"{box.id} drew {current_ma / 1000:.1f} A {after_ms / 1000:.0f} s after the gateway's death, "
+            f"{'its fallback' if settled else 'its last confirmed limit'} is {allowed / 1000:.1f} A",
+        )
+    return sum(row[1] > TOLERANCE_MA for row in alone), most
+
+
+def _allowed(evidence: Evidence, box: Box, limits: list[Limit], at_ms: int) -> int:
+    """The largest current that was in force in the last moments: a confirmed limit until it ends, then the fallback."""
+    follow_ms = CAR_FOLLOWS_MS + evidence.widen_ms
+    newest = max((limit for limit in limits if limit.since_ms <= at_ms), key=lambda one: one.since_ms, default=None)
+    if newest is None:
+        return box.fallback_ma
+    in_force = [newest.limit_ma] if at_ms <= newest.until_ms + follow_ms else []
+    if at_ms > newest.until_ms - evidence.slack_ms:
+        in_force.append(box.fallback_ma)
+    older = [limit for limit in limits if limit.since_ms < newest.since_ms]
+    if older and at_ms - newest.since_ms <= follow_ms:
+        in_force.append(max(older, key=lambda one: one.since_ms).limit_ma)
+    return max(in_force)
+
+
+def confirmed_limits(evidence: Evidence) -> dict[str, list[Limit]]:
+    """The TxProfiles that each charger has accepted, as they stand on its own wire."""
+    asked: dict[tuple[str, str], Frame] = {}
+    limits: dict[str, list[Limit]] = {}
+    for seen in evidence.traffic.at_chargers:
+        key = (seen.charger, seen.message_id)
+        if not seen.up and seen.kind == CALL and seen.action == "SetChargingProfile":
+            asked[key] = seen
+        elif seen.up and key in asked and seen.payload.get("status") == "Accepted":
+            limit = _limit(asked.pop(key), seen.at_ms)
+            if limit is not None:
+                limits.setdefault(seen.charger, []).append(limit)
+    if not limits:
+        raise NoEvidenceError("no charger ever confirmed a limit")
+    return limits
+
+
+def _limit(asked: Frame, at_ms: int) -> Limit | None:
+    profile = asked.payload["csChargingProfiles"]
+    if profile["chargingProfilePurpose"] != "TxProfile":
+        return None
+    schedule = profile["chargingSchedule"]
+    duration_ms = round(float(schedule.get("duration", 10**9)) * 1000)
+    return Limit(at_ms, at_ms + duration_ms, round(float(schedule["chargingSchedulePeriod"][0]["limit"]) * 1000))
+
+
+def _phase(phase: object) -> str:
+    return str(phase).removeprefix("L")
+
+
+def _clock(at_ms: int, evidence: Evidence) -> str:
+    return local_clock(int(at_ms), evidence.place.timezone)

@@ -1,0 +1,94 @@
+"""The building as the configuration names it: only what the judge needs to know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A charger; currents in mA per phase."""
+
+    id: str
+    fallback_ma: int
+    max_ma: int
+    meters: dict[int, str]
+    participants: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who and what is in the building. `meters_of` are the meters whose sum is a participant's consumption."""
+
+    timezone: ZoneInfo
+    period: str
+    boxes: dict[str, Box]
+    circuits: tuple[str, ...]
+    grid: str
+    producers: tuple[str, ...]
+    batteries: tuple[str, ...]
+    participants: tuple[str, ...]
+    common: str | None
+    common_ceiling_w: int | None
+    meters_of: dict[str, tuple[str, ...]]
+    tenants: dict[str, str]
+
+
+def place(site: dict[str, Any]) -> Place:
+    """Read the site file (design 5.2). A KeyError names what it lacks."""
+    meters = site.get("meter", [])
+    roles: dict[str, list[str]] = {}
+    for meter in meters:
+        roles.setdefault(meter.get("role", "participant"), []).append(meter["id"])
+    boxes = {charger["id"]: _box(charger, _defaults(site)) for charger in site.get("charger", [])}
+    participants = site.get("participant", [])
+    names = [participant["id"] for participant in participants]
+    split = site.get("split", {})
+    return Place(
+        timezone=ZoneInfo(site["site"]["timezone"]),
+        period=split.get("period", "month"),
+        boxes=boxes,
+        circuits=tuple(circuit["id"] for circuit in site.get("circuit", [])),
+        grid=roles["grid"][0],
+        producers=tuple(roles.get("production", ())),
+        batteries=tuple(roles.get("battery", ())),
+        participants=tuple(names),
+        common=next((entry["id"] for entry in participants if entry.get("kind") == "common"), None),
+        common_ceiling_w=split.get("common_ceiling_w"),
+        meters_of={name: _meters_of(name, participants, boxes) for name in names},
+        tenants={token["id"].upper(): token["tenant"] for token in site.get("token", [])},
+    )
+
+
+def _defaults(site: dict[str, Any]) -> dict[str, Any]:
+    defaults: dict[str, Any] = site.get("ocpp", {}).get("defaults", {})
+    return defaults
+
+
+def _box(charger: dict[str, Any], defaults: dict[str, Any]) -> Box:
+    connectors = charger.get("connector") or [charger]
+    numbered = [(int(entry.get("id", 1)) if entry is not charger else 1, entry) for entry in connectors]
+
+    def milliampere(key: str) -> int:
+        return max(round(float({**defaults, **charger, **entry}[key]) * 1000) for _, entry in numbered)
+
+    return Box(
+        id=charger["id"],
+        fallback_ma=milliampere("fallback_a"),
+        max_ma=milliampere("max_a"),
+        meters={number: entry["meter"] for number, entry in numbered if entry.get("meter")},
+        participants={number: entry["participant"] for number, entry in numbered if entry.get("participant")},
+    )
+
+
+def _meters_of(name: str, participants: list[dict[str, Any]], boxes: dict[str, Box]) -> tuple[str, ...]:
+    own = [entry["meter"] for entry in participants if entry["id"] == name and entry.get("meter")]
+    at_boxes = [
+        meter
+        for box in boxes.values()
+        for connector, meter in box.meters.items()
+        if box.participants.get(connector) == name
+    ]
+    return tuple(own + at_boxes)

@@ -1,0 +1,178 @@
+"""I7: in every quarter hour the shares close, the roundings are carried on exactly, and all of it fits the truth."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from simulators.judge.carries import NANO, Versions, carried_on, carry_arithmetic, quarter_name
+from simulators.judge.evidence import Evidence
+from simulators.judge.place import Place
+from simulators.judge.records import Body, interval_versions
+from simulators.judge.skews import compare_with_truth
+from simulators.judge.times import QUARTER_MS, grid_class, local_clock, parse_utc
+from simulators.judge.verdict import Finding, Notes
+
+BOUNDARY_WAIT_MS = 10_000
+"""A boundary register is read within this time (design rule 4)."""
+
+
+def check(evidence: Evidence) -> Finding:
+    """Recompute every quarter hour from its registers with fractions."""
+    notes = Notes("I7")
+    versions = interval_versions(evidence)
+    newest = [ordered[-1] for ordered in versions.values()]
+    _chain(evidence, versions, notes)
+    for body in newest:
+        _closes(evidence, body, notes)
+    largest = 0
+    for ordered in versions.values():
+        for body in ordered:
+            largest = max(largest, carry_arithmetic(body, quarter_name(evidence, body), notes))
+    carried_on(evidence, versions, notes)
+    compare_with_truth(evidence, newest, notes)
+    notes.figure("quarter hours", len(newest))
+    notes.figure("corrected", sum(len(ordered) > 1 for ordered in versions.values()))
+    notes.figure("largest carry", f"{largest / NANO:.3f} Wh")
+    notes.figure("solar", f"{sum(body['solar_wh'] or 0 for body in newest)} Wh")
+    return notes.finding()
+
+
+def _chain(evidence: Evidence, versions: Versions, notes: Notes) -> None:
+    """No quarter hour of the story is left out, each begins with the registers with which the one before ended."""
+    first = -(-evidence.lives[0][0] // QUARTER_MS)
+    last = evidence.end_ms // QUARTER_MS
+    notes.expect(first < last, "no whole quarter hour passed in the story")
+    wanted = range(min(first, min(versions)), max(last, max(versions) + 1))
+    for k in wanted:
+        clock = local_clock(k * QUARTER_MS, evidence.place.timezone)[:5]
+        notes.expect(k in versions, f"the quarter hour {clock} is missing")
+    for k, ordered in versions.items():
+        name = quarter_name(evidence, ordered[-1])
+        numbers = [body["version"] for body in ordered]
+        notes.expect(numbers == list(range(1, len(numbers) + 1)), f"{name}: versions {numbers}")
+        for body in ordered:
+            span = (parse_utc(body["start"]), parse_utc(body["end"]))
+            notes.expect(
+                span == (k * QUARTER_MS, (k + 1) * QUARTER_MS), f"{name}: says {body['start']} to {body['end']}"
+            )
+        wanted_class = grid_class(k, evidence.place.timezone)
+        notes.expect(
+            ordered[-1]["tariff_class"] == wanted_class, f"{name}: {ordered[-1]['tariff_class']} is {wanted_class}"
+        )
+    for before, after in pairwise(versions.values()):
+        if after[-1]["k"] == before[-1]["k"] + 1:
+            notes.expect(
+                before[-1]["at_end"] == after[-1]["at_start"],
+                f"{quarter_name(evidence, after[-1])} begins with other registers than the one before ended with",
+            )
+
+
+def _moved(body: Body, meter: str) -> tuple[int, int] | None:
+    """(import, export) Wh between the boundary registers; None where one is missing."""
+    before, after = body["at_start"].get(meter), body["at_end"].get(meter)
+    if before is None or after is None or before["import_wh"] is None or after["import_wh"] is None:
+        return None
+    return after["import_wh"] - before["import_wh"], (after["export_wh"] or 0) - (before["export_wh"] or 0)
+
+
+def _meters(place: Place) -> list[str]:
+    own = [meter for meters in place.meters_of.values() for meter in meters]
+    return [place.grid, *place.producers, *place.batteries, *own]
+
+
+def _closes(evidence: Evidence, body: Body, notes: Notes) -> None:
+    """Sums of one quarter hour."""
+    name = quarter_name(evidence, body)
+    lacking = [meter for meter in _meters(evidence.place) if _moved(body, meter) is None]
+    if lacking:
+        for meter in lacking:
+            notes.expect(bool(body["missing"]), f"{name}: nothing of {meter}, and it does not say so")
+            _explained(evidence, body, meter, notes)
+        return
+    _balance(evidence.place, body, name, notes)
+    solar = sum(share["solar_wh"] for share in body["shares"])
+    consumed = sum(share["wh"] for share in body["shares"])
+    notes.expect(
+        solar == body["solar_wh"] - body["unallocated_wh"],
+        f"{name}: the shares sum to {solar} Wh solar, stated are {body['solar_wh']} less {body['unallocated_wh']}",
+    )
+    notes.expect(
+        consumed == body["consumption_wh"] - body["imbalance_wh"],
+        f"{name}: the participants sum to {consumed} Wh, the house consumed {body['consumption_wh']} "
+        f"with an imbalance of {body['imbalance_wh']}",
+    )
+    for share in body["shares"]:
+        _share(evidence.place, body, share, name, notes)
+
+
+def _explained(evidence: Evidence, body: Body, meter: str, notes: Notes) -> None:
+    """A missing boundary needs a cause that others saw: no gateway, or a meter that was silent."""
+    for side, at_ms in (("at_start", body["k"] * QUARTER_MS), ("at_end", (body["k"] + 1) * QUARTER_MS)):
+        register = body[side].get(meter)
+        if register is not None and register["import_wh"] is not None:
+            continue
+        until = at_ms + BOUNDARY_WAIT_MS + evidence.widen_ms
+        there = any(since <= at_ms and until <= end for since, end in evidence.lives)
+        silent = any(
+            which == meter and since <= until and at_ms <= end
+            for which, since, end in evidence.spans("meter_silent", "meter_back", "meter")
+        )
+        notes.expect(
+            silent or not there, f"{quarter_name(evidence, body)}: no register of {meter} {side}, for no reason"
+        )
+
+
+def _balance(place: Place, body: Body, name: str, notes: Notes) -> None:
+    grid = _moved(body, place.grid) or (0, 0)
+    produced = sum(max(_moved(body, meter) or (0, 0)) for meter in place.producers)
+    charged = sum((_moved(body, meter) or (0, 0))[0] for meter in place.batteries)
+    discharged = sum((_moved(body, meter) or (0, 0))[1] for meter in place.batteries)
+    stated = (body["import_wh"], body["export_wh"], body["production_wh"])
+    notes.expect(
+        stated == (*grid, produced),
+        f"{name}: import, export, production {stated} Wh, the registers say {(*grid, produced)}",
+    )
+    house = grid[0] + produced + discharged - grid[1] - charged
+    notes.expect(
+        body["consumption_wh"] == house, f"{name}: consumption {body['consumption_wh']} Wh, the balance {house}"
+    )
+    if not place.batteries:
+        own = min(max(0, produced - grid[1]), max(0, house))
+        notes.expect(body["solar_wh"] == own, f"{name}: {body['solar_wh']} Wh own solar, production - export = {own}")
+
+
+def _share(place: Place, body: Body, share: Body, name: str, notes: Notes) -> None:
+    who = f"{name}, {share['participant']}"
+    wh, solar = share["wh"], share["solar_wh"]
+    notes.expect(
+        wh == solar + share["grid_wh"] and 0 <= solar <= wh,
+        f"{who}: {wh} Wh is not solar {solar} + grid {share['grid_wh']}",
+    )
+    meters = place.meters_of.get(share["participant"], ())
+    if meters:
+        metered = sum((_moved(body, meter) or (0, 0))[0] for meter in meters)
+        notes.expect(wh == metered, f"{who}: {wh} Wh, its meters say {metered}")
+    elif place.common_ceiling_w is not None:
+        notes.expect(wh * 4 <= place.common_ceiling_w, f"{who}: {wh} Wh is above its ceiling")
+    at_boxes = {meter for box in place.boxes.values() for meter in box.meters.values()} & set(meters)
+    if at_boxes:
+        _pieces(body, share, who, notes)
+
+
+def _pieces(body: Body, share: Body, who: str, notes: Notes) -> None:
+    """What flowed at a charger is its sessions and what is named beside them (I6b)."""
+    parts = [part for part in body["sessions"] if part["participant"] == share["participant"]]
+    beside = [piece for piece in body["outside"] if piece["participant"] == share["participant"]]
+    pieces = sum(part["wh"] for part in parts) + sum(piece["wh"] for piece in beside)
+    notes.expect(pieces == share["wh"], f"{who}: {share['wh']} Wh, sessions and the rest named sum to {pieces}")
+    solar = sum(piece["solar_wh"] for piece in (*parts, *beside))
+    notes.expect(
+        solar == share["solar_wh"],
+        f"{who}: its sessions and the rest named have {solar} Wh solar, it has {share['solar_wh']}",
+    )
+    for part in parts:
+        notes.expect(
+            part["wh"] == part["solar_wh"] + part["grid_wh"], f"{who}: session {part['session'][:8]} does not close"
+        )
+    for piece in beside:
+        notes.expect(bool(piece["name"]) and bool(piece["owner"]), f"{who}: {piece['wh']} Wh without name or owner")

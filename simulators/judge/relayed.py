@@ -1,0 +1,162 @@
+"""I10: a relayed frame leaves as it came, but for the value of transactionId where the map differs."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+
+from simulators.judge.evidence import Evidence
+from simulators.judge.verdict import Finding, Notes
+from simulators.judge.wire import CALL, ERROR, RESULT, Exchange, Frame, Traffic
+
+TRANSACTION_ID = re.compile(r'("transactionId"\s*:\s*)(-?\d+)')
+
+MADE_BY_GATEWAY = frozenset({"BootNotification", "Heartbeat", "StatusNotification"})
+"""CALLs that the gateway may make toward the CSMS in a charger's name (R24, R26, R39)."""
+
+SameId = Callable[[int, int], bool]
+"""Whether a transaction id that came may leave as another."""
+
+
+def check(evidence: Evidence) -> Finding:
+    """Compare both wires by message id and direction."""
+    notes = Notes("I10")
+    traffic = evidence.traffic
+    _no_nonsense(traffic, notes)
+    up = _calls_up(traffic, notes)
+    down, refused = _calls_down(traffic, notes)
+    answers_up = _answers_up(traffic, notes)
+    answers_down, own = _answers_down(evidence, traffic, notes)
+    notes.expect(up > 0, "no frame of a charger was relayed: nothing is shown")
+    notes.expect(answers_down > 0, "no answer of the CSMS was relayed: nothing is shown")
+    notes.figure("relayed to the CSMS", up + answers_up)
+    notes.figure("relayed to chargers", down + answers_down)
+    notes.figure("answered by the gateway", own)
+    notes.figure("answered for a charger", refused)
+    return notes.finding()
+
+
+def differs(came: str, left: str, same_id: SameId) -> str:
+    """What else than mapped transaction ids differs between two texts, or is not mapped; empty where all is well."""
+    if TRANSACTION_ID.sub(r"\1", came) != TRANSACTION_ID.sub(r"\1", left):
+        at = next((n for n, (a, b) in enumerate(zip(came, left, strict=False)) if a != b), min(len(came), len(left)))
+        return f"from byte {at}: {came[at : at + 24]!r} left as {left[at : at + 24]!r}"
+    pairs = zip(TRANSACTION_ID.findall(came), TRANSACTION_ID.findall(left), strict=True)
+    wrong = [(before[1], after[1]) for before, after in pairs if not same_id(int(before[1]), int(after[1]))]
+    return f"transaction {wrong[0][0]} left as {wrong[0][1]}, which the map does not say" if wrong else ""
+
+
+def _no_nonsense(traffic: Traffic, notes: Notes) -> None:
+    notes.expect(
+        all(seen.kind for seen in traffic.at_csms), "the gateway and the CSMS exchanged a frame that is no message"
+    )
+
+
+def _calls_up(traffic: Traffic, notes: Notes) -> int:
+    """CALLs at the CSMS are a charger's, unchanged, or of the few kinds that the gateway makes."""
+    relayed = 0
+    for seen in traffic.at_csms:
+        if not seen.up or seen.kind != CALL:
+            continue
+        exchange = traffic.exchanges.get((seen.charger, seen.message_id))
+        if exchange is None:
+            notes.expect(
+                seen.action in MADE_BY_GATEWAY, f"{seen.charger}: {seen.action} {seen.message_id} came from no charger"
+            )
+            continue
+        relayed += 1
+        wrong = [differs(sent.text, seen.text, _to_csms(traffic, seen.charger)) for sent in exchange.sent]
+        notes.expect(not all(wrong), f"{seen.charger}: {seen.action} {seen.message_id} {wrong[0]}")
+    return relayed
+
+
+def _to_csms(traffic: Traffic, charger: str) -> SameId:
+    def same(came: int, left: int) -> bool:
+        return left in traffic.csms_ids.get((charger, came), {came})
+
+    return same
+
+
+def _to_charger(traffic: Traffic, charger: str) -> SameId:
+    def same(came: int, left: int) -> bool:
+        known = {local for (box, local), ids in traffic.csms_ids.items() if box == charger and came in ids}
+        return left in (known or {came})
+
+    return same
+
+
+def _calls_down(traffic: Traffic, notes: Notes) -> tuple[int, int]:
+    """CALLs of the CSMS arrive unchanged at the charger, or are answered by the gateway in its place."""
+    arrived: dict[tuple[str, str], Frame] = {}
+    for seen in traffic.at_chargers:
+        if not seen.up and seen.kind == CALL:
+            arrived.setdefault((seen.charger, seen.message_id), seen)
+    relayed = refused = 0
+    for sent in traffic.at_csms:
+        if sent.up or sent.kind != CALL:
+            continue
+        at_charger = arrived.get((sent.charger, sent.message_id))
+        if at_charger is None:
+            refused += 1
+            continue
+        relayed += 1
+        wrong = differs(sent.text, at_charger.text, _to_charger(traffic, sent.charger))
+        notes.expect(not wrong, f"{sent.charger}: {sent.action} {sent.message_id} of the CSMS {wrong}")
+    return relayed, refused
+
+
+def _answers_up(traffic: Traffic, notes: Notes) -> int:
+    """A charger's answer to a CALL of the CSMS arrives there unchanged."""
+    given: dict[tuple[str, str], list[Frame]] = defaultdict(list)
+    for seen in traffic.at_chargers:
+        if seen.up and seen.kind in (RESULT, ERROR):
+            given[seen.charger, seen.message_id].append(seen)
+    asked = {(seen.charger, seen.message_id) for seen in traffic.at_chargers if not seen.up and seen.kind == CALL}
+    relayed = 0
+    for seen in traffic.at_csms:
+        key = (seen.charger, seen.message_id)
+        if not seen.up or seen.kind not in (RESULT, ERROR) or key not in asked:
+            continue
+        wrong = [differs(answer.text, seen.text, _to_csms(traffic, seen.charger)) for answer in given[key]]
+        if not wrong:
+            continue  # the charger was asked and has not answered: the gateway says so with an error of its own
+        relayed += 1
+        notes.expect(not all(wrong), f"{seen.charger}: the answer to {seen.message_id} {wrong[0]}")
+    return relayed
+
+
+def _answers_down(evidence: Evidence, traffic: Traffic, notes: Notes) -> tuple[int, int]:
+    """The CSMS's answers arrive unchanged; where it had not answered, the gateway did."""
+    relayed = own = 0
+    used: dict[str, set[int]] = defaultdict(set)
+    for exchange in traffic.exchanges.values():
+        for answer in exchange.answers:
+            candidates = traffic.of_csms(answer, evidence.slack_ms)
+            wrong = [_answer_differs(one, answer, exchange, used[exchange.charger]) for one in candidates]
+            if not candidates or (all(wrong) and _lost(evidence, candidates[-1], answer)):
+                own += 1
+                continue
+            relayed += 1
+            notes.expect(not all(wrong), f"{exchange.charger}: the answer to {exchange.message_id} {wrong[-1]}")
+        if exchange.action == "StartTransaction":
+            used[exchange.charger] |= {
+                int(a.payload["transactionId"]) for a in exchange.results if "transactionId" in a.payload
+            }
+    return relayed, own
+
+
+def _answer_differs(came: Frame, left: Frame, exchange: Exchange, used: set[int]) -> str:
+    """A start's answer may carry another id only where the CSMS's is already another transaction's at this charger."""
+
+    def same(before: int, after: int) -> bool:
+        return before == after or (exchange.action == "StartTransaction" and before in used)
+
+    return differs(came.text, left.text, same)
+
+
+def _lost(evidence: Evidence, given: Frame, answer: Frame) -> bool:
+    """Between the CSMS's answer and the charger's something broke: the CSMS's may have been lost on the way."""
+    breaks = evidence.told("uplink_cut", "gateway_killed", "gateway_stopped")
+    slack = evidence.slack_ms
+    return any(given.at_ms - slack <= one.at_ms <= answer.at_ms + slack for one in breaks)

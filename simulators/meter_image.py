@@ -1,0 +1,123 @@
+"""Pure: the registers of three real meters, built from what flows through them.
+
+Written from the vendors' register lists (Schneider iEM3155 user manual, ABB B23/B24 user
+manual, Eastron SDM630 Modbus protocol), independently of the gateway's own tables.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from simulators.modbus_frames import ILLEGAL_ADDRESS, Table
+
+Model = Literal["iem3155", "abb_b23", "sdm630"]
+Phases = tuple[float, float, float]
+Piece = tuple[int, bytes]
+"""Wire address and the bytes from there on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Physical:
+    """What flows through a meter now. Energies in Wh as they truly are; import positive."""
+
+    import_wh: float
+    export_wh: float = 0.0
+    power_w: Phases = (0.0, 0.0, 0.0)
+    current_a: Phases = (0.0, 0.0, 0.0)
+    voltage_v: Phases = (230.0, 230.0, 230.0)
+    serial: int = 10000001
+    frequency_hz: float = 50.0
+
+
+def registers(model: Model, physical: Physical, table: Table, address: int, count: int) -> list[int] | int:
+    """The answer of `model` to a read: registers, or the exception code for an address that it does not have.
+
+    Registers between two documented values read as zero.
+    """
+    readable, pieces = _IMAGES[model]
+    if not any(which == table and low <= address and address + count - 1 <= high for which, low, high in readable):
+        return ILLEGAL_ADDRESS
+    image = bytearray(2 * count)
+    for start, data in pieces(physical):
+        offset = 2 * (start - address)
+        if offset < 0 or offset + len(data) > len(image):
+            offset, data = _clip(offset, data, len(image))
+        if data:
+            image[offset : offset + len(data)] = data
+    return list(struct.unpack(f">{count}H", image))
+
+
+def _clip(offset: int, data: bytes, size: int) -> tuple[int, bytes]:
+    """The part of `data` at `offset` that lies inside [0, size)."""
+    if offset < 0:
+        data, offset = data[-offset:], 0
+    return offset, data[: max(size - offset, 0)]
+
+
+def shown_wh(model: Model, true_wh: float) -> int:
+    """Whole watt-hours that the register of `model` shows for a true energy (floor of its exact value)."""
+    if model == "iem3155":
+        return int(true_wh)
+    if model == "abb_b23":
+        return int(true_wh) // 10 * 10
+    (kwh,) = struct.unpack(">f", _kwh(true_wh))
+    return int(Fraction(kwh) * 1000)
+
+
+def _f32(*values: float) -> bytes:
+    return struct.pack(f">{len(values)}f", *values)
+
+
+def _kwh(true_wh: float) -> bytes:
+    """The SDM630 counts whole watt-hours and shows them as a float of kilowatt-hours."""
+    return _f32(int(true_wh) / 1000)
+
+
+def _iem3155(p: Physical) -> Iterable[Piece]:
+    kw = tuple(w / 1000 for w in p.power_w)
+    return (
+        (28 + 1, b"Energy Meter".ljust(40, b"\0")),
+        (48 + 1, b"iEM3155".ljust(40, b"\0")),
+        (0x0081, struct.pack(">I", p.serial)),
+        (0x0BB7, _f32(*p.current_a)),
+        (0x0BD3, _f32(*p.voltage_v)),
+        (0x0BED, _f32(*kw, sum(kw))),
+        (0x0C25, _f32(p.frequency_hz)),
+        (0x0C83, struct.pack(">qq", int(p.import_wh), int(p.export_wh))),
+    )
+
+
+def _abb_b23(p: Physical) -> Iterable[Piece]:
+    return (
+        (0x5000, struct.pack(">QQ", int(p.import_wh) // 10, int(p.export_wh) // 10)),
+        (0x5B00, struct.pack(">3I", *(round(v * 10) for v in p.voltage_v))),
+        (0x5B0C, struct.pack(">3I", *(round(a * 100) for a in p.current_a))),
+        (0x5B14, struct.pack(">4i", *(round(w * 100) for w in (sum(p.power_w), *p.power_w)))),
+        (0x5B2C, struct.pack(">H", round(p.frequency_hz * 100))),
+        (0x8900, struct.pack(">I", p.serial)),
+        (0x8960, b"B23 112-100".ljust(12, b"\0")),
+    )
+
+
+def _sdm630(p: Physical) -> Iterable[Piece]:
+    return (
+        (0, _f32(*p.voltage_v, *p.current_a, *p.power_w)),
+        (52, _f32(sum(p.power_w))),
+        (70, _f32(p.frequency_hz)),
+        (72, _kwh(p.import_wh) + _kwh(p.export_wh)),
+        (0xFC00, struct.pack(">IH", p.serial, 0x0070)),
+    )
+
+
+_IMAGES: dict[Model, tuple[tuple[tuple[Table, int, int], ...], Callable[[Physical], Iterable[Piece]]]] = {
+    "iem3155": (
+        (("holding", 29, 88), ("holding", 129, 130), ("holding", 2999, 3110), ("holding", 3203, 3218)),
+        _iem3155,
+    ),
+    "abb_b23": ((("holding", 0x1000, 0x8EFF),), _abb_b23),
+    "sdm630": ((("input", 0, 107), ("holding", 0xFC00, 0xFC02)), _sdm630),
+}

@@ -1,0 +1,95 @@
+"""Boundaries, differences, gaps, swaps of one meter."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.energy.intervals import Cut, Known, Measured, interpolated, is_boundary_reading, measured, within
+from gateway.model import Reading, TimeQuality
+
+QUARTER = 900_000
+
+
+def reading(at_ms: int, wh: int | None, serial: str | None = "A", export: int | None = None) -> Reading:
+    return Reading("m", at_ms, at_ms + 50, TimeQuality.NTP, wh, export, serial=serial)
+
+
+def test_the_boundary_is_the_first_reading_asked_for_at_or_after_it() -> None:
+    """Not before, within ten seconds, and with a register."""
+    assert not is_boundary_reading(reading(QUARTER - 1, 5), QUARTER)
+    assert is_boundary_reading(reading(QUARTER, 5), QUARTER)
+    assert is_boundary_reading(reading(QUARTER + 9_999, 5), QUARTER)
+    assert not is_boundary_reading(reading(QUARTER + 10_000, 5), QUARTER)
+    assert not is_boundary_reading(reading(QUARTER, None), QUARTER)
+
+
+def test_example_4_a_missing_boundary() -> None:
+    """R, missing, R + 1001: 500 and 501, flagged; the total is true."""
+    first, last = reading(0, 70_000), reading(2 * QUARTER, 71_001)
+    middle = interpolated(first, last, QUARTER)
+    assert middle is not None
+    one, other = measured([Known(first), middle]), measured([middle, Known(last)])
+    assert (one.import_wh, other.import_wh) == (500, 501)
+    assert one.estimated
+    assert other.estimated
+    assert middle.reading.raw == ""
+
+
+def test_example_6_a_meter_swap() -> None:
+    """178 + 190 = 368 Wh; the two minutes without a meter are named, not invented."""
+    chain = [
+        Known(reading(0, 12_345_500)), Known(reading(360_000, 12_345_678)),
+        Known(reading(480_000, 17, "B")), Known(reading(QUARTER, 207, "B")),
+    ]  # fmt: skip
+    energy = measured(chain)
+    assert energy.import_wh == 368
+    assert energy.problems == ()
+    assert "swapped, A by B" in energy.notes[0]
+
+
+def test_nothing_is_estimated_across_a_swap_or_a_reset() -> None:
+    assert interpolated(reading(0, 5), reading(2 * QUARTER, 9, "B"), QUARTER) is None
+    assert interpolated(reading(0, 5), reading(2 * QUARTER, 4), QUARTER) is None
+    assert interpolated(reading(0, 5), reading(QUARTER - 1, 9), QUARTER) is None
+    assert interpolated(reading(0, 5, export=7), reading(2 * QUARTER, 9), QUARTER) is None
+
+
+def test_a_register_that_went_back_is_a_problem() -> None:
+    energy = measured([Known(reading(0, 100)), Known(reading(QUARTER, 90))])
+    assert energy.import_wh == 0
+    assert "went back" in energy.problems[0]
+
+
+def test_floors_telescope() -> None:
+    """Differences of floored registers: 250 + 251 + 250 = 751, where rounded differences would lose one."""
+    registers = [10_000, 10_250, 10_501, 10_751]
+    readings = [reading(n * QUARTER, wh) for n, wh in enumerate(registers)]
+    parts = [measured([Known(a), Known(b)]).import_wh for a, b in pairwise(readings)]
+    assert parts == [250, 251, 250]
+    assert sum(parts) == registers[-1] - registers[0]
+
+
+@given(st.lists(st.integers(0, 4000), min_size=1, max_size=20), st.data())
+def test_the_pieces_of_a_session_sum_to_its_registers(steps: list[int], data: st.DataObject) -> None:
+    """Wherever begin and end lie, and whatever boundary lies between."""
+    registers = [0]
+    for step in steps:
+        registers.append(registers[-1] + step)
+    begin = data.draw(st.integers(0, registers[-1]))
+    end = data.draw(st.integers(begin, registers[-1]))
+    quarters: list[Measured] = [
+        measured([Known(reading(n * QUARTER, low)), Known(reading((n + 1) * QUARTER, high))])
+        for n, (low, high) in enumerate(pairwise(registers))
+    ]
+    pieces = [within(Cut("s", "A", begin, end), quarter.segments) for quarter in quarters]
+    assert sum(pieces) == end - begin
+    running = [within(Cut("s", "A", begin), quarter.segments) for quarter in quarters]
+    assert sum(running) == registers[-1] - begin
+
+
+def test_a_session_takes_nothing_from_another_meter() -> None:
+    energy = measured([Known(reading(0, 0, "B")), Known(reading(QUARTER, 900, "B"))])
+    assert within(Cut("s", "A", 100, 300), energy.segments) == 0

@@ -1,0 +1,324 @@
+"""The control loop in a small building: fake boxes and meters, a clock moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gateway.model import LimitOutcome
+from tests.load.building import Building, circuit, connector, site_of
+
+
+@asynccontextmanager
+async def living(*boxes: Any, circuits: Any = None, duration_s: int = 120) -> AsyncIterator[Building]:
+    """A building whose loop runs until the end of the block."""
+    building = Building(site_of(circuits or [circuit(meter="grid")], boxes, duration_s))
+    building.house_ma = (5000, 5000, 5000)
+    task = asyncio.create_task(building.loop.run())
+    try:
+        yield building
+        assert "control_failed" not in building.kinds(), building.events
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+def fits(building: Building) -> Callable[[], None]:
+    """What must hold after every second: the house and all that the boxes may draw fit every circuit."""
+
+    def check() -> None:
+        for one in building.site.circuits:
+            house = building.house_ma if one.parent is None else (0, 0, 0)
+            for phase in one.phases:
+                may = sum(
+                    box.may_ma(building.clock.now_s)
+                    for box in building.boxes.values()
+                    if phase in box.connector.building_phases() and box.connector.circuit in (one.id, "garage")
+                )
+                assert may + house[phase] <= one.limit_ma, (building.clock.now_s, one.id, phase, may)
+
+    return check
+
+
+async def test_a_car_begins_with_the_minimum_and_gets_all_after_the_hold() -> None:
+    async with living(connector("a")) as building:
+        await building.run(20)
+        building.start("a")
+        await building.run(100, fits(building))
+        box = building.boxes[connector("a").ref]
+        assert box.limits[0][1] == 6000
+        raised = next(at_s for at_s, limit_ma, _ in box.limits if limit_ma == 16000)
+        assert 40 <= raised - box.limits[0][0] <= 60
+        assert building.shown("a") == {
+            "id": "a/1", "limit_a": 16.0, "reserved_a": 16.0, "draw_a": [16.0, 16.0, 16.0], "reason": "full",
+            "reason_text": "all that the box may give", "position": None, "until": None,
+        }  # fmt: skip
+
+
+async def charging(building: Building, *names: str) -> None:
+    """Cars at the boxes, until everybody has what there is."""
+    await building.run(10)
+    for name in names:
+        building.start(name)
+    await building.run(150)
+
+
+async def test_a_step_of_the_house_reduces_the_cars_in_the_next_tick() -> None:
+    async with living(connector("a"), connector("b")) as building:
+        await charging(building, "a", "b")
+        assert building.loads("house") == (37000, 37000, 37000)
+        building.house_ma = (20000, 5000, 5000)
+        step_s = building.clock.now_s
+        await building.run(3)
+        reductions = [(at_s, ma) for box in building.boxes.values() for at_s, ma, _ in box.limits if at_s > step_s]
+        assert {ma for _, ma in reductions} <= {9700, 9800}
+        assert max(at_s for at_s, _ in reductions) - step_s <= 2.0
+        await building.run(40)
+        assert building.longest_over_s <= 25
+        assert max(building.loads("house")) <= 40000
+
+
+async def test_many_house_steps_never_keep_a_circuit_above_its_limit_for_25_seconds() -> None:
+    boxes = [connector("a"), connector("b", rotation=(1, 2, 0), phases=1), connector("c", rotation=(2, 0, 1), phases=2)]
+    async with living(*boxes) as building:
+        await charging(building, "a", "b", "c")
+        for house in [(20, 5, 5), (20, 20, 5), (5, 21, 20), (5, 5, 5), (21, 21, 21), (8, 24, 8), (5, 5, 5)]:
+            building.house_ma = (house[0] * 1000, house[1] * 1000, house[2] * 1000)
+            await building.run(60)
+        assert 0 < building.longest_over_s <= 25
+
+
+async def test_a_lost_box_keeps_its_current_reserved_until_its_limit_ends_and_then_its_fallback() -> None:
+    async with living(connector("a"), connector("b"), connector("c", fallback_ma=6000)) as building:
+        await charging(building, "a", "c")
+        lost = building.boxes[connector("c").ref]
+        assert lost.profile is not None
+        held_ma = lost.profile[0]
+        lost.connected = False
+        building.start("b")
+        await building.run(40)
+        assert building.shown("c")["reason"] == "lost"
+        assert building.shown("c")["reserved_a"] == held_ma / 1000 == 16.0
+        await building.run(120, fits(building))
+        assert building.shown("c")["reserved_a"] == 6.0
+        assert "charger_reserved" in building.kinds()
+
+
+async def test_a_lost_box_that_never_proved_its_fallback_counts_with_its_maximum() -> None:
+    async with living(connector("a"), connector("c", fallback_ma=6000)) as building:
+        building.boxes[connector("c").ref].proven = False
+        await charging(building, "c")
+        building.boxes[connector("c").ref].connected = False
+        building.boxes[connector("c").ref].wants_ma = 6000
+        await building.run(200)
+        assert building.shown("c")["reserved_a"] == 16.0
+
+
+async def test_a_silent_meter_counts_with_the_worst_case_and_then_with_the_safe_value() -> None:
+    async with living(connector("a"), connector("b")) as building:
+        await charging(building, "a", "b")
+        assert building.shown("a")["limit_a"] == 16.0
+        building.silent.add("grid")
+        await building.run(15)
+        # 40 A less the worst case of 20 A is shared by two.
+        assert [building.shown(name)["limit_a"] for name in "ab"] == [10.0, 10.0]
+        await building.run(60)
+        # safe_a = 6: one car may charge, the other waits and knows its place.
+        assert sorted(str(building.shown(name)["limit_a"]) for name in "ab") == ["0.0", "6.0"]
+        assert [kind for kind in building.kinds() if kind.startswith("meter")] == [
+            "meter_old", "meter_silent", "meter_old_over",
+        ]  # fmt: skip
+        building.silent.clear()
+        await building.run(30)
+        assert building.kinds().count("meter_silent_over") == 1
+
+
+async def test_two_boxes_that_share_one_minimum_take_turns_and_nobody_waits_longer_than_the_bound() -> None:
+    async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=30, meter="grid")]) as building:
+        building.house_ma = (20000, 20000, 20000)
+        await building.run(30)
+        building.start("a")
+        building.start("b")
+        turns: list[str] = []
+        waits = {"a": 0, "b": 0}
+        longest = 0
+
+        def watch() -> None:
+            nonlocal longest
+            fits(building)()
+            for name in "ab":
+                on = building.boxes[connector(name).ref].may_ma(building.clock.now_s) > 0
+                waits[name] = 0 if on else waits[name] + 1
+                longest = max(longest, waits[name])
+                if on and (not turns or turns[-1] != name):
+                    turns.append(name)
+
+        await building.run(4000, watch)
+        assert turns[:4] == ["a", "b", "a", "b"]
+        assert longest <= 2 * 900
+        waiting = next(building.shown(name) for name in "ab" if building.shown(name)["limit_a"] == 0)
+        assert (waiting["reason"], waiting["position"]) == ("waiting", 1)
+        assert str(waiting["until"]).endswith("Z")
+
+
+async def test_a_raise_waits_until_the_reduction_that_makes_room_is_confirmed_and_settled() -> None:
+    async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=32, meter="grid")]) as building:
+        await charging(building, "a")
+        assert building.shown("a")["limit_a"] == 16.0
+        first = building.boxes[connector("a").ref]
+        building.house_ma = (11000, 11000, 11000)
+        await building.run(30)
+        first.follow_after_s = 12.0
+        building.start("b")
+        started_s = building.clock.now_s
+        await building.run(40)
+        reduced_s = next(at_s for at_s, ma, _ in first.limits if at_s >= started_s and ma < 16000)
+        begun_s = next(at_s for at_s, ma, _ in building.boxes[connector("b").ref].limits if ma > 0)
+        assert begun_s - reduced_s >= 12
+        assert building.longest_over_s == 0
+
+
+async def test_an_unanswered_reduction_counts_with_the_old_value() -> None:
+    async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=32, meter="grid")]) as building:
+        building.house_ma = (4000, 4000, 4000)
+        await charging(building, "a")
+        building.boxes[connector("a").ref].answer = LimitOutcome.SILENT
+        building.house_ma = (12000, 12000, 12000)
+        building.start("b")
+        await building.run(30)
+        assert building.shown("a")["reserved_a"] == 16.0
+        assert building.shown("b")["limit_a"] == 0.0
+        assert building.kinds().count("limit_unanswered") == 1
+
+
+async def test_a_limit_is_renewed_before_it_ends_also_a_limit_of_zero() -> None:
+    async with living(connector("a", fallback_ma=6000), duration_s=60) as building:
+        building.house_ma = (39000, 39000, 39000)
+        await building.run(5)
+        building.start("a")
+        ended: list[float] = []
+
+        def watch() -> None:
+            profile = building.boxes[connector("a").ref].profile
+            if profile is not None and building.clock.now_s >= profile[1]:
+                ended.append(building.clock.now_s)
+
+        await building.run(300, watch)
+        limits = building.boxes[connector("a").ref].limits
+        assert ended == []
+        assert {ma for _, ma, _ in limits} == {0}
+        assert 8 <= len(limits) <= 11
+
+
+async def test_a_box_that_ignores_its_limit_is_told_once_and_the_others_make_room() -> None:
+    async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=40, meter="grid")]) as building:
+        await charging(building, "a", "b")
+        building.boxes[connector("a").ref].obeys = False
+        building.house_ma = (16000, 16000, 16000)
+        await building.run(60)
+        assert building.shown("a")["reason"] == "disobedient"
+        assert building.longest_over_s <= 45
+        assert max(building.loads("house")) <= 40000
+        await building.run(100)
+        assert building.kinds().count("charger_disobedient") == 1
+        building.boxes[connector("a").ref].obeys = True
+        await building.run(20)
+        assert building.kinds().count("charger_disobedient_over") == 1
+        assert building.shown("a")["reason"] != "disobedient"
+
+
+async def test_an_unused_offer_is_given_to_others_and_given_back() -> None:
+    async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=26, meter="grid")]) as building:
+        building.house_ma = (2000, 2000, 2000)
+        building.boxes[connector("a").ref].wants_ma = 7000
+        await charging(building, "a", "b")
+        assert building.shown("a")["limit_a"] == 9.0
+        assert building.shown("a")["reason"] == "demand"
+        assert building.shown("b")["limit_a"] == 14.5
+        building.boxes[connector("a").ref].wants_ma = 32000
+        await building.run(60, fits(building))
+        assert building.shown("a")["limit_a"] == pytest.approx(11.7, abs=0.5)
+
+
+async def test_the_backends_limit_is_never_exceeded_and_below_the_minimum_means_zero() -> None:
+    async with living(connector("a")) as building:
+        await charging(building, "a")
+        box = building.boxes[connector("a").ref]
+        box.csms_ma = 10450
+        await building.run(5)
+        assert box.limits[-1][1] == 10400
+        box.csms_ma = 10000
+        await building.run(5)
+        assert box.limits[-1][1] == 10000
+        box.csms_ma = 5900
+        await building.run(5)
+        assert box.limits[-1][1] == 0
+        assert building.shown("a")["reason"] == "csms_zero"
+
+
+async def test_after_power_returns_the_sum_rises_by_at_most_16_a_in_5_s() -> None:
+    boxes = [connector(f"b{number}", fallback_ma=6000 if number < 2 else 0) for number in range(6)]
+    async with living(*boxes, circuits=[circuit(limit_a=100, meter="grid")]) as building:
+        for box in building.boxes.values():
+            box.transaction = 1
+        sums: list[int] = []
+
+        def watch() -> None:
+            sums.append(sum(box.may_ma(building.clock.now_s) for box in building.boxes.values()))
+            assert all(sums[-1] - earlier <= 16000 for earlier in sums[-6:])
+
+        await building.run(120, watch)
+        assert sums[0] == 12000
+        assert sums[-1] >= 93000
+
+
+async def test_noise_of_the_meters_changes_nothing() -> None:
+    async with living(*(connector(name) for name in "abcd")) as building:
+        building.house_ma = (8000, 8000, 8000)
+        await charging(building, *"abcd")
+        counts = {one: len(box.limits) for one, box in building.boxes.items()}
+        changes = 0
+        held = {one: box.may_ma(building.clock.now_s) for one, box in building.boxes.items()}
+        seconds = 0
+
+        def noise() -> None:
+            nonlocal changes, seconds
+            seconds += 1
+            swing = (seconds * 37 % 7 - 3) * 100
+            building.house_ma = (8000 + swing, 8000 - swing, 8000 + (seconds * 53 % 7 - 3) * 100)
+            for one, box in building.boxes.items():
+                if (now_ma := box.may_ma(building.clock.now_s)) != held[one]:
+                    changes += 1
+                    held[one] = now_ma
+                assert now_ma >= 6000
+
+        await building.run(600, noise)
+        assert changes < 10 * 4
+        assert all(len(box.limits) > counts[one] for one, box in building.boxes.items())
+
+
+async def test_a_slow_charger_does_not_hold_up_the_others() -> None:
+    async with living(connector("a"), connector("b")) as building:
+        building.boxes[connector("a").ref].answer_after_s = 500.0
+        await building.run(5)
+        building.start("a")
+        building.start("b")
+        await building.run(100)
+        assert len(building.boxes[connector("a").ref].limits) == 1
+        assert building.shown("b")["limit_a"] == 16.0
+        assert building.clock.now_s - building.loop.beat < 1.5
+
+
+async def test_a_transaction_that_ends_gives_its_current_to_the_others() -> None:
+    async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=26, meter="grid")]) as building:
+        await charging(building, "a", "b")
+        before = building.shown("b")["limit_a"]
+        building.stop("a")
+        await building.run(40, fits(building))
+        assert (before, building.shown("b")["limit_a"]) == (10.2, 16.0)
+        assert building.shown("a")["reason"] == "idle"

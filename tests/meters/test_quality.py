@@ -1,0 +1,134 @@
+"""Garbage is never booked, and the way back is automatic (cases of metering in the field)."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.meters.quality import CONFIRM_S, Limits, Reason, Sample, Trust, Verdict, all_equal, judge
+
+LIMITS = Limits(possible_w=48_000, step_wh=1)
+
+
+def sample(at_s: float, wh: int, *, export: int | None = 0, power: int = 0, serial: str = "1") -> Sample:
+    return Sample(at_s, at_s + 0.1, wh, export, power, serial)
+
+
+def run(*samples: Sample, trust: Trust | None = None) -> tuple[Trust, list[Reason | None]]:
+    trust = trust or Trust()
+    reasons = []
+    for one in samples:
+        trust, verdict = judge(trust, one, LIMITS)
+        reasons.append(verdict.reason)
+    return trust, reasons
+
+
+def settled(wh: int = 16_400) -> Trust:
+    trust, reasons = run(sample(0, wh), sample(5, wh))
+    assert reasons == [Reason.UNCONFIRMED, None]
+    return trust
+
+
+def test_the_first_reading_counts_when_a_second_one_agrees() -> None:
+    _, reasons = run(sample(0, 9_113_000), sample(5, 1000), sample(10, 1001), sample(15, 1002))
+    assert reasons == [Reason.UNCONFIRMED, Reason.UNCONFIRMED, None, None]
+
+
+def test_zeros_for_a_while_are_not_booked_and_the_next_good_reading_is() -> None:
+    """idm-heatpump #322, solaredge-modbus #126: zero for some reads, then the whole counter booked as consumption."""
+    zeros = [sample(10 + 5 * i, 0) for i in range(200)]
+    _, reasons = run(*zeros, sample(1010, 16_500), trust=settled())
+    assert reasons == [Reason.FALL] * 200 + [None]
+
+
+def test_a_value_of_another_register_is_not_booked() -> None:
+    """home-assistant/core #138077: an SDM630 booked 9113 kWh within minutes."""
+    _, reasons = run(sample(10, 9_129_000), sample(15, 16_401), trust=settled())
+    assert reasons == [Reason.JUMP, None]
+
+
+def test_a_jump_that_the_fuse_allows_after_a_gap_is_believed() -> None:
+    _, reasons = run(sample(3605, 16_400 + 40_000), trust=settled())
+    assert reasons == [None]
+    _, reasons = run(sample(3605, 16_400 + 60_000), trust=settled())
+    assert reasons == [Reason.JUMP]
+
+
+def test_a_new_level_is_believed_when_it_has_held_and_is_told_with_the_old_register() -> None:
+    trust = settled(99_999_990)
+    verdicts = []
+    for at_s in range(10, 10 + int(CONFIRM_S) + 10, 5):
+        trust, verdict = judge(trust, sample(at_s, 20 + at_s), LIMITS)
+        verdicts.append(verdict)
+    good = [verdict for verdict in verdicts if verdict.reason is None]
+    assert [verdict.reason for verdict in verdicts[:12]] == [Reason.FALL] * 12
+    assert good[0].rebased is not None
+    assert good[0].rebased.import_wh == 99_999_990
+    assert good[1:] == [Verdict(None)] * (len(good) - 1)
+
+
+def test_another_serial_with_another_level_is_believed_at_the_second_reading_even_at_zero() -> None:
+    _, reasons = run(sample(10, 0, serial="2"), sample(15, 0, serial="2"), trust=settled())
+    assert reasons == [Reason.FALL, None]
+
+
+def test_random_garbage_never_becomes_a_level() -> None:
+    garbage = [sample(10 + 5 * i, 10**8 * (1 + i % 3)) for i in range(60)]
+    _, reasons = run(*garbage, sample(400, 16_410), trust=settled())
+    assert reasons == [Reason.JUMP] * 60 + [None]
+
+
+def test_a_frozen_meter_is_seen_within_two_minutes_and_its_thaw_is_no_jump() -> None:
+    """EVerest PR #2673: a meter that repeats its last answer. 3.7 kW flow, the register stands."""
+    trust, reasons = run(*[sample(5 * i, 1000, power=3700) for i in range(2, 26)], trust=settled(1000))
+    assert Reason.FROZEN in reasons
+    assert reasons.index(Reason.FROZEN) * 5 < 120
+    assert set(reasons[reasons.index(Reason.FROZEN) :]) == {Reason.FROZEN}
+    _, after = run(sample(200, 1180, power=3700), trust=trust)
+    assert after == [None]
+
+
+def test_a_register_that_stands_while_next_to_nothing_flows_is_not_frozen() -> None:
+    _, reasons = run(*[sample(60 * i, 1000, power=60) for i in range(1, 200)], trust=settled(1000))
+    assert set(reasons) == {None}
+
+
+def test_a_coarse_register_may_stand_for_its_step() -> None:
+    """100 Wh a count at 500 W moves every 12 minutes."""
+    coarse = Limits(possible_w=48_000, step_wh=100)
+    trust = settled(1000)
+    for i in range(2, 140):
+        trust, verdict = judge(trust, sample(5 * i, 1000, power=500), coarse)
+        assert verdict.reason is None
+
+
+def test_a_reading_without_energy_says_nothing_about_energy() -> None:
+    trust = settled()
+    assert judge(trust, Sample(9, 9.1, None, None, 500, "1"), LIMITS) == (trust, Verdict(None))
+
+
+def test_equal_registers_are_seen_zeros_are_not_meant() -> None:
+    assert all_equal((236,) * 8)
+    assert not all_equal((0,) * 8)
+    assert not all_equal((236, 236))
+    assert not all_equal((236, 236, 236, 237))
+
+
+@given(st.lists(st.tuples(st.floats(0.5, 600), st.floats(0, 1)), max_size=40))
+def test_an_honest_meter_is_never_doubted(steps: list[tuple[float, float]]) -> None:
+    """Any consumption below the fuse, at any rhythm."""
+    at_s, wh = 5.0, 16_400.0
+    trust = settled()
+    for seconds, share in steps:
+        power = share * LIMITS.possible_w
+        at_s, wh = at_s + seconds, wh + power * seconds / 3600
+        trust, verdict = judge(trust, sample(at_s, int(wh), power=int(power)), LIMITS)
+        assert verdict.reason is None
+
+
+@given(st.lists(st.integers(0, 10**10), max_size=30))
+def test_what_is_accepted_never_falls_but_with_a_told_new_level(values: list[int]) -> None:
+    trust, last = Trust(), None
+    for i, wh in enumerate(values):
+        trust, verdict = judge(trust, sample(5.0 * i, wh), LIMITS)
+        if verdict.reason is None:
+            assert last is None or wh >= last or verdict.rebased is not None
+            last = wh

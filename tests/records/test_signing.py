@@ -1,0 +1,79 @@
+"""The key file: made once, refused when others can read it or it is of the other kind of site."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from gateway.records.signing import FileSigner, KeyFileError, key_id_of, list_keys
+
+
+def test_the_first_start_makes_a_key_and_the_next_takes_it(tmp_path: Path) -> None:
+    first = FileSigner.open(tmp_path / "keys", simulation=False, now_ms=0)
+    again = FileSigner.open(tmp_path / "keys", simulation=False, now_ms=9)
+    assert first.key_id == again.key_id == key_id_of(first.public_spki())
+    assert (tmp_path / "keys" / "gateway.pem").stat().st_mode & 0o777 == 0o600
+    [entry] = list_keys(tmp_path / "keys")
+    assert entry == {
+        "key_id": first.key_id, "algorithm": "ECDSA-secp256r1-SHA256", "spki_hex": first.public_spki().hex(),
+        "valid_from": "1970-01-01T00:00:00.000Z", "simulation": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o660])
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    FileSigner.open(tmp_path, simulation=False)
+    (tmp_path / "gateway.pem").chmod(mode)
+    with pytest.raises(KeyFileError, match=r"can be read by others .*chmod 600"):
+        FileSigner.open(tmp_path, simulation=False)
+
+
+@pytest.mark.parametrize("simulation", [True, False])
+def test_a_simulation_never_signs_with_a_real_key_nor_the_other_way(tmp_path: Path, simulation: bool) -> None:
+    FileSigner.open(tmp_path, simulation=simulation)
+    with pytest.raises(KeyFileError, match="use another"):
+        FileSigner.open(tmp_path, simulation=not simulation)
+
+
+def test_an_old_public_key_stays_when_a_new_one_is_made(tmp_path: Path) -> None:
+    """The private key is moved away, as a rotation does: records of the old one stay verifiable."""
+    old = FileSigner.open(tmp_path, simulation=False)
+    (tmp_path / "gateway.pem").unlink()
+    new = FileSigner.open(tmp_path, simulation=False)
+    assert [entry["key_id"] for entry in list_keys(tmp_path)] == [old.key_id, new.key_id]
+    assert len(list(tmp_path.glob("*.pub.pem"))) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----"])
+def test_a_damaged_key_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "gateway.pem").write_bytes(content)
+    (tmp_path / "gateway.pem").chmod(0o600)
+    with pytest.raises(KeyFileError, match="no signing key"):
+        FileSigner.open(tmp_path, simulation=False)
+
+
+def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "gateway.pem").write_bytes(pem)
+    (tmp_path / "gateway.pem").chmod(0o600)
+    with pytest.raises(KeyFileError, match="no P-256 key"):
+        FileSigner.open(tmp_path, simulation=False)
+
+
+@pytest.mark.parametrize("content", ["", "[]", json.dumps({"keys": [{"x": 1}]})])
+def test_a_damaged_list_of_keys_is_one_sentence(tmp_path: Path, content: str) -> None:
+    FileSigner.open(tmp_path, simulation=False)
+    (tmp_path / "keys.json").write_text(content)
+    with pytest.raises(KeyFileError, match="damaged"):
+        list_keys(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a file")
+    with pytest.raises(KeyFileError, match="cannot be used"):
+        FileSigner.open(tmp_path / "keys", simulation=False)
