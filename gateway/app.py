@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from gateway import __version__, log
 from gateway.clock import iso
 from gateway.cloud.link import CloudLink
@@ -87,15 +89,22 @@ async def _until_signal(config: Config, clock: Clock) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, running.cancel)
+    loop.add_signal_handler(signal.SIGHUP, _refuse_reload)
     with suppress(asyncio.CancelledError):
         await run(config, world)
+
+
+def _refuse_reload() -> None:
+    """SIGHUP would end the process by default; until a site can change live, it is told what to do instead."""
+    structlog.get_logger().warning("reload_refused", cause="the site file is read at the start only",
+                                   next_step="restart the service: sessions and wallboxes go on")  # fmt: skip
 
 
 async def run(config: Config, world: World) -> None:
     """The daemon, below signals: returns when it is cancelled, raises StartError when it cannot start."""
     site, clock = config.site, world.clock
     events = EventBook(world)
-    signer = _signer(config)
+    signer = _signer(config, clock.utc_ms())
     db = await _open_database(config.state / "billing.db", world)
     try:
         boot = await db.run(
@@ -142,14 +151,15 @@ class Gateway:
             ("sessions", self._tracker.run),
             ("settlement", self._settlement.run),
             ("load", self._loop.run),
-            ("cloud", self._cloud.run),
             ("database beat", self._beat),
         ]
         if self._control is not None:
             parts.append(("control socket", self._control.run))
-        async with asyncio.TaskGroup() as group:
+        # The cloud link ends last: its farewell names the heads of the lanes, after the last row of the others (I8).
+        async with asyncio.TaskGroup() as last, asyncio.TaskGroup() as group:
             group.create_task(self._listen(), name="ocpp")
             await self._ocpp.ready.wait()
+            last.create_task(self._keep_running("cloud", self._cloud.run), name="cloud")
             for name, part in parts:
                 group.create_task(self._keep_running(name, part), name=name)
             self._events.tell(
@@ -285,9 +295,9 @@ class _Lock:
         self._file.close()
 
 
-def _signer(config: Config) -> FileSigner:
+def _signer(config: Config, now_ms: int) -> FileSigner:
     try:
-        return FileSigner.open(config.state / "keys", simulation=config.site.simulation)
+        return FileSigner.open(config.state / "keys", simulation=config.site.simulation, now_ms=now_ms)
     except KeyFileError as error:
         raise StartError(str(error)) from error
 

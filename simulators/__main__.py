@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from simulators.judge import judge, print_verdict
+from simulators.sabotage import NAMES
 
 RUNS = Path("run")
 
@@ -74,18 +75,14 @@ def _module(sabotage: str | None) -> tuple[str, ...]:
     """What runs as the gateway: itself, or itself with a fault that is patched in from outside."""
     if sabotage is None:
         return ("gateway",)
-    from simulators.judge.sabotage import SABOTAGES
-
-    if sabotage not in SABOTAGES:
-        raise ValueError(f"--sabotage: {sabotage!r} is unknown; there are {', '.join(sorted(SABOTAGES))}")
-    return ("simulators.judge.sabotage", sabotage)
+    if sabotage not in NAMES:
+        raise ValueError(f"--sabotage: {sabotage!r} is unknown; there are {', '.join(NAMES)}")
+    return ("simulators.sabotage", sabotage)
 
 
 def _list_sabotage(console: Console) -> int:
-    from simulators.judge.sabotage import SABOTAGES
-
-    for name, what in SABOTAGES.items():
-        console.print(f"{name:<24} {what}", soft_wrap=True)
+    for name, sabotage in NAMES.items():
+        console.print(f"{name:<22} {sabotage.description} (breaks {', '.join(sabotage.breaks)})", soft_wrap=True)
     return 0
 
 

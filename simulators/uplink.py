@@ -78,7 +78,9 @@ class Uplink:
 
     async def _listen(self, name: str) -> None:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._carry(name, reader, writer)
+            # asyncio.streams of 3.11 logs a cancelled handler as an error; being cancelled is how a cut ends it.
+            with suppress(asyncio.CancelledError):
+                await self._carry(name, reader, writer)
 
         server = await asyncio.start_server(accept, "127.0.0.1", self._ports.get(name, 0))
         self._ports[name] = int(server.sockets[0].getsockname()[1])

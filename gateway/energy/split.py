@@ -1,8 +1,8 @@
 """Pure: one interval's flows and consumptions in, solar and grid shares out; integer Wh, closing exactly.
 
-The formulas stand in docs/split.md: the house is balanced by its grid meter (or by the participants alone, "virtual"),
-the solar energy is shared by a key, the last watt-hours by the largest remainder, and what rounding left over is
-carried to the next interval in nano-Wh, so that after any number of years nobody is more than about one Wh off.
+The house is balanced by its grid meter (or by its participants alone, "virtual"), the solar energy is shared by a key,
+the last watt-hours by the largest remainder, and what rounding left over is carried to the next interval in nano-Wh, so
+that after any number of years nobody is more than about one Wh off.
 """
 
 from __future__ import annotations

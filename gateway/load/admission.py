@@ -2,7 +2,7 @@
 
 There is nothing between 0 and the minimum of 6 A (IEC 61851-1), so when the minima do not all fit somebody waits.
 Order: who charges and is within the dwell; then those who wait, longest first; then who charges and has had the dwell.
-Nobody overtakes on a link: a waiting car whose minimum does not fit keeps its links closed to those who came after it.
+Nobody overtakes: a waiting car whose minimum does not fit has it held free on its links against those who came later.
 So among n cars over links that hold k minima each nobody waits longer than dwell x ceil(n/k) (invariant I9).
 """
 
@@ -124,19 +124,21 @@ def admit(
 
 
 def _admit_waiting(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int], fill: Sequence[int]) -> None:
-    closed: set[int] = set()
-    closed_one_sided: set[int] = set()
+    careful = [most - less for most, less in zip(keep, fill, strict=True)]
+    held = [0] * len(careful)
+    held_one_sided = [0] * len(careful)
     for claim in waiting:
         if not claim.ready:
             continue
-        room = [left - (most - careful) for left, most, careful in zip(minima.room, keep, fill, strict=True)]
-        behind = closed | closed_one_sided if claim.one_sided else closed
-        if behind.isdisjoint(claim.links) and minima.fits(claim, room):
+        behind = held_one_sided if claim.one_sided else held
+        room = [left - less - own for left, less, own in zip(minima.room, careful, behind, strict=True)]
+        if minima.fits(claim, room):
             minima.admit(claim)
-        elif minima.level(claim):
-            closed.update(claim.links)
-        else:  # what only the imbalance rule refuses never stops a three-phase car
-            closed_one_sided.update(claim.links)
+            continue
+        for link in claim.links:
+            held_one_sided[link] += claim.min_ma
+            if minima.level(claim):  # what only the imbalance rule refuses never stops a three-phase car
+                held[link] += claim.min_ma
 
 
 def _dwell(claims: Sequence[Claim], capacity: Sequence[int]) -> float:

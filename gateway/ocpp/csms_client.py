@@ -72,6 +72,9 @@ class CsmsClient:
         except (OSError, WebSocketException, ValueError) as error:
             self._away(f"it cannot be reached: {error or type(error).__name__}", "it is tried again by itself")
             return False
+        except Exception as error:  # noqa: BLE001 - the border of a task: one CSMS must not end the others
+            self._away(f"{type(error).__name__}: {error}", "report it with the log; it is tried again by itself")
+            return False
         self._away(why, "it is dialled again by itself")
         return True
 

@@ -62,7 +62,7 @@ class Intake:
     def take(self, message: Message) -> None:
         """A transaction message has come."""
         asked = self._core.asked(message)
-        if len(self._queue) >= MAX_WAITING:
+        if len(self._queue) + len(self._waiting) >= MAX_WAITING:
             self._core.refuse(asked, "InternalError", "too many messages wait here; send it again")
             return
         self._queue.append(asked)

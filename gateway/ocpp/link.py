@@ -88,8 +88,13 @@ class ChargerLink:
                 task.cancel()
 
     def feed(self, event: act.RelayEvent) -> None:
-        """Let the relay decide, and do it."""
-        self._perform(self._relay.on(event, self._now()))
+        """Let the relay decide, and do it. A fault in it costs one event of one charger, and is told."""
+        try:
+            actions = self._relay.on(event, self._now())
+        except Exception as error:  # noqa: BLE001 - the border of a charger
+            self._tell_bug(f"{type(event).__name__}", error)
+            actions = self._relay.take_actions()
+        self._perform(actions)
 
     def _now(self) -> act.Now:
         return act.Now(self._parts.clock.utc_ms(), self._parts.clock.monotonic())

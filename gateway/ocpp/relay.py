@@ -123,7 +123,7 @@ class Relay:
         self._intake.resume(self._unanswered)
         if self._core.upstream is not None and not self._intake.replay.empty:
             self._core.do(Dial(True))
-        return self._take_actions()
+        return self.take_actions()
 
     def on(self, event: RelayEvent, now: Now) -> list[Action]:
         """Decide what one event causes."""
@@ -144,9 +144,10 @@ class Relay:
             self._intake.reading_taken(event.reading)
         else:
             self._limits.set_limit(event)
-        return self._take_actions()
+        return self.take_actions()
 
-    def _take_actions(self) -> list[Action]:
+    def take_actions(self) -> list[Action]:
+        """What is decided and not yet handed out."""
         actions, self._core.actions = self._core.actions, []
         return actions
 

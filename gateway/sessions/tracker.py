@@ -115,11 +115,13 @@ class Tracker:
         """Read the meter of a session that waits for its end register ahead of the plan, once at a time."""
         if session.meter is not None and session.id not in self._asked:
             self._asked.add(session.id)
-            group.create_task(self._read(session.meter), name=f"end register {session.ref}")
+            group.create_task(self._read(session.id, session.meter), name=f"end register {session.ref}")
 
-    async def _read(self, meter: str) -> None:
+    async def _read(self, session: str, meter: str) -> None:
         if await self._meters.read_now(meter) is not None:
             self._wake.set()
+        else:
+            self._asked.discard(session)  # it is asked again when the journal is looked at next
 
     def _on_reading(self, reading: Reading) -> None:
         if any(session.meter == reading.meter for session in self._waiting.values()):

@@ -154,4 +154,4 @@ def _building(rng: random.Random, start_ms: int, truth: TruthLog) -> Building:
 
 
 def _boxes() -> dict[int, Unit]:
-    return {box.unit: Unit(box.meter, box.model, 30_000_000 + box.unit) for box in plan.BOXES}
+    return {box.unit: Unit(box.meter, box.model, 30_000_000 + box.unit, box.rotation) for box in plan.BOXES}

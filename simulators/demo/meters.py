@@ -21,11 +21,12 @@ ENERGY: dict[Model, tuple[Table, int, int, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A meter on a line."""
+    """A meter on a line. `rotation[i]` is the building's phase on its i-th terminal."""
 
     meter: str
     model: Model
     serial: int
+    rotation: tuple[int, int, int] = (0, 1, 2)
 
 
 class MeterBank:
@@ -41,7 +42,7 @@ class MeterBank:
             return None
         now_ms = self._clock.utc_ms()
         truth, import_wh, export_wh = self._building.reading(found.meter, now_ms)
-        answer = registers(found.model, _physical(truth, import_wh, export_wh, found.serial), table, address, count)
+        answer = registers(found.model, _physical(truth, import_wh, export_wh, found), table, address, count)
         if not isinstance(answer, int):
             self._note(found, table, address, count, now_ms, import_wh, export_wh)
         return answer
@@ -60,13 +61,14 @@ class MeterBank:
             self._building.served(unit.meter, now_ms, shown_import, shown_export)
 
 
-def _physical(truth: MeterTruth, import_wh: float, export_wh: float, serial: int) -> Physical:
+def _physical(truth: MeterTruth, import_wh: float, export_wh: float, unit: Unit) -> Physical:
     """Real meters show currents without a sign; the direction stands in the powers."""
-    first, second, third = truth.current_ma
+    first, second, third = unit.rotation
+    amperes, watts = truth.current_ma, truth.phase_w
     return Physical(
         import_wh=import_wh,
         export_wh=export_wh,
-        power_w=truth.phase_w,
-        current_a=(abs(first) / 1000, abs(second) / 1000, abs(third) / 1000),
-        serial=serial,
+        power_w=(watts[first], watts[second], watts[third]),
+        current_a=(abs(amperes[first]) / 1000, abs(amperes[second]) / 1000, abs(amperes[third]) / 1000),
+        serial=unit.serial,
     )

@@ -57,14 +57,14 @@ house_worst_a = {GARAGE_LIGHT_A}
 id = "rs485"
 device = "{addresses.meter_line}"
 baud = 576000
-timeout_s = 0.03
+timeout_s = 0.15
 pause_s = 0.001
 
 [[bus]]
 id = "lan"
 host = "127.0.0.1"
 port = {addresses.grid_meter}
-timeout_s = 0.1
+timeout_s = 0.15
 pause_s = 0.001
 
 [[meter]]

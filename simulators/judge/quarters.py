@@ -86,8 +86,12 @@ def _closes(evidence: Evidence, body: Body, notes: Notes) -> None:
     lacking = [meter for meter in _meters(evidence.place) if _moved(body, meter) is None]
     if lacking:
         for meter in lacking:
-            notes.expect(bool(body["missing"]), f"{name}: nothing of {meter}, and it does not say so")
+            named = bool(body["missing"]) or all(share["estimated"] for share in body["shares"])
+            notes.expect(named, f"{name}: nothing of {meter}, and it does not say so")
             _explained(evidence, body, meter, notes)
+        return
+    settled = body["consumption_wh"] is not None and body["solar_wh"] is not None
+    if not notes.expect(settled, f"{name}: all its registers are known, yet it was not settled: {body['missing']}"):
         return
     _balance(evidence.place, body, name, notes)
     solar = sum(share["solar_wh"] for share in body["shares"])

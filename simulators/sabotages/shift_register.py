@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 from gateway.cli import main
 from gateway.model import Connection, Reading, Stamp
+from gateway.records import ocmf
+from gateway.records.bodies import Body, SessionEnd
+from gateway.sessions import writing
 from gateway.sessions.session import Session
 from gateway.sessions.writing import Writer
+from gateway.store.outbox import Identity
 
 
 def apply() -> None:
-    """Count one up before the end is signed."""
-    true_end = Writer.end
+    """Count one up in what is signed and in what is told; the readings that are kept stay true."""
+    true_sign, true_append = Writer._sign, writing.append
 
-    def end(self: Writer, db: Connection, session: Session, reading: Reading | None, stamp: Stamp) -> None:
-        if session.end_wh is not None and reading is not None and reading.import_wh is not None:
-            session = replace(session, end_wh=session.end_wh + 1)
+    def sign(
+        self: Writer, db: Connection, session: Session, kind: str, letter: ocmf.Transaction, reading: Reading
+    ) -> str:
+        if kind == "end" and reading.import_wh is not None:
             reading = replace(reading, import_wh=reading.import_wh + 1)
-        true_end(self, db, session, reading, stamp)
+        return true_sign(self, db, session, kind, letter, reading)
 
-    Writer.end = end  # type: ignore[method-assign]
+    def append(db: Connection, who: Identity, random: Random, stamp: Stamp, schema: str, body: Body) -> None:
+        if isinstance(body, SessionEnd) and body.end_wh is not None and body.energy_wh is not None:
+            body = body.model_copy(update={"end_wh": body.end_wh + 1, "energy_wh": body.energy_wh + 1})
+        true_append(db, who, random, stamp, schema, body)
+
+    Writer._sign = sign  # type: ignore[method-assign]
+    writing.append = append
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def test_p5_more_capacity_never_lowers_the_sorted_levels_of_a_fixed_set(case: Ca
     more = list(case.keep)
     more[link] += data.draw(st.integers(1, 20_000))
     before, after = sorted(levels(shares, case.keep)[0]), sorted(levels(shares, more)[0])
-    changes = [new - old for old, new in zip(before, after, strict=True) if abs(new - old) > FINE]
+    changes = [new - old for old, new in zip(before, after, strict=True) if abs(new - old) > FINE // 10_000]
     assert not changes or changes[0] > 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from gateway.model import ConnectorRef, LimitOutcome
 from gateway.site import Token
 from gateway.store import journal
-from tests.ocpp.conftest import Csms, Run, make_charger, make_site, meter_payload, start_payload, stop_payload, until
+from tests.ocpp.wires import Csms, Run, make_charger, make_site, meter_payload, start_payload, stop_payload, until
 
 REF = ConnectorRef("box1", 1)
 
@@ -206,7 +206,7 @@ async def test_limits_fallback_and_configuration_reach_the_box(run_gateway: Run)
 
 
 async def test_the_csms_profiles_are_kept_in_the_gateway(run_gateway: Run) -> None:
-    """SetChargingProfile is answered once it is on disk, limits the connector, survives a restart, and can be cleared."""
+    """SetChargingProfile is answered once it is on disk, limits the connector, survives a restart, can be cleared."""
     csms = Csms()
     profile: dict[str, Any] = {
         "chargingProfileId": 7, "stackLevel": 0, "chargingProfilePurpose": "TxDefaultProfile",
@@ -284,21 +284,18 @@ async def test_spec_close_closes_and_refuses_the_box_while_the_csms_is_away(run_
     site_of = lambda: make_site(  # noqa: E731
         make_charger(upstream="csms", authority="csms", offline="spec-close"), csms_port=csms.port
     )
-    async with csms.open():
-        async with run_gateway(site_of()) as gateway, gateway.box() as box:
-            await box.boot()
-            await csms.connections[-1].close()
-            await until(lambda: box.closed, "the box is closed")
-            assert "charger_closed" in gateway.kinds()
+    async with csms.open(), run_gateway(site_of()) as gateway, gateway.box() as box:
+        await box.boot()
+        await csms.connections[-1].close()
+        await until(lambda: box.closed, "the box is closed")
+        assert "charger_closed" in gateway.kinds()
 
 
 async def test_meter_values_without_an_answer_are_kept(run_gateway: Run) -> None:
     """Relayed without a commit; journaled only because the CSMS stayed silent, and told again later."""
     csms = Csms()
     async with csms.open():
-        site = make_site(
-            make_charger(upstream="csms", authority="csms"), csms_port=csms.port, call_timeout_s=0.15
-        )
+        site = make_site(make_charger(upstream="csms", authority="csms"), csms_port=csms.port, call_timeout_s=0.15)
         async with run_gateway(site) as gateway, gateway.box() as box:
             await box.boot()
             await box.start()
@@ -306,7 +303,9 @@ async def test_meter_values_without_an_answer_are_kept(run_gateway: Run) -> None
             assert await box.meter(101, 77) == {}
             assert [row.action for row in await gateway.rows()] == ["StartTransaction", "MeterValues"]
             csms.answers["MeterValues"] = lambda p: {}
-            await until(lambda: gateway.upstream()["queue"] == 0 and len(csms.payloads("MeterValues")) > 1, "it is told")
+            await until(
+                lambda: gateway.upstream()["queue"] == 0 and len(csms.payloads("MeterValues")) > 1, "it is told"
+            )
 
 
 async def test_what_the_csms_cannot_process_is_parked_and_told(run_gateway: Run) -> None:

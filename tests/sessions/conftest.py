@@ -227,6 +227,16 @@ class House:
         payload = {"transactionId": tx, "meterStop": meter_stop, "timestamp": iso(self.clock.now_ms)}
         return await self.journal("StopTransaction", payload | more.pop("payload", {}), tx=tx, answer={}, **more)
 
+    async def answer(self, entry: int, *, tx: int, status: str = "Accepted") -> None:
+        """The answer to a start, and with it its transaction id."""
+        text = json.dumps({"idTagInfo": {"status": status}, "transactionId": tx})
+        await self.db.run(lambda db: journal.answered(db, entry, text, "csms", transaction_id=tx))
+        assert self.tracker is not None
+        assert self.settlement is not None
+        self.tracker.notify()
+        await self.until("SELECT count(*) FROM session", 1)
+        self.settlement._wake.set()
+
     async def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return await self.db.run(lambda db: db.execute(sql, parameters).fetchall())
 

@@ -73,6 +73,7 @@ class Day:
         """The car goes, and three quarter hours pass without a fault: all gaps are bridged."""
         if self.charging is not None:
             await self.car()
+        self.house.meters.poll("m1")
         await self.house.until("SELECT count(*) FROM session WHERE state <> 'ended'", 0)
         for _ in range(3):
             self.flow(900 - (self.now_ms // 1000) % 900)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from gateway.model import TimeQuality
+
 
 def share(body: dict[str, Any], who: str) -> dict[str, Any]:
     return next(one for one in body["shares"] if one["participant"] == who)
@@ -128,3 +130,163 @@ async def test_carry_is_handed_on_and_a_correction_adds_its_difference_by_name(h
             exact = body["solar_wh"] * one["wh"] * 10**9 // body["consumption_wh"]
             moved = one["carry_before_nano_wh"] - one["carry_after_nano_wh"]
             assert one["solar_wh"] * 10**9 - exact == moved
+
+
+async def test_example_3_two_users_in_one_quarter_hour(house: Any) -> None:
+    """Solar of the box by what each took: 97 and 303 of 400."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.start(1)
+        house.at("09:18:00")
+        house.meters.registers["m1"] = (7_178, None)
+        await house.stop(1)
+        await house.until("SELECT count(*) FROM session WHERE state = 'ended'", 1)
+        house.at("09:22:00")
+        await house.start(2, card="CARD-B")
+        await house.until("SELECT count(*) FROM session", 2)
+        await house.boundary("09:30:00", grid=(100_333, 0), pv=(0, 50_400), m1=(7_733, None))
+    body = (await house.bodies("interval.v1"))[-1]
+    assert sorted((one["wh"], one["solar_wh"]) for one in body["sessions"]) == [(178, 97), (555, 303)]
+    [split] = await house.bodies("split.v1")
+    assert (split["energy_wh"], split["solar_wh"], split["classes_wh"]) == (178, 97, {"HT": 81})
+
+
+async def test_the_class_changes_on_saturday_at_one(house: Any) -> None:
+    """HT until 13:00 local, NT after: two quarter hours of one session, two classes."""
+    house.clock.now_ms += 3 * 86_400_000 + 5_400_000  # Saturday 2026-04-18, 12:40 in Zurich
+    async with house.running():
+        await house.boundary("2026-04-18T10:45:00Z")
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        await house.boundary("2026-04-18T11:00:00Z", grid=(100_500, 0), m1=(7_500, None))
+        house.at("2026-04-18T11:10:00Z")
+        house.meters.registers["m1"] = (7_700, None)
+        await house.stop(1)
+        await house.until("SELECT state FROM session", "ended")
+        await house.boundary("2026-04-18T11:15:00Z", grid=(100_700, 0))
+    [split] = await house.bodies("split.v1")
+    assert split["classes_wh"] == {"HT": 500, "NT": 200}
+
+
+async def test_a_session_that_waits_keeps_its_interval_provisional(house: Any) -> None:
+    """Stopped before the boundary, no end register yet: corrected as soon as it is there, and only then the split."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        house.at("09:29:00")
+        house.meters.silent = {"m1"}
+        await house.stop(1)
+        await house.until("SELECT state FROM session", "stopped")
+        house.at("09:30:00")
+        await house.boundary("09:30:00", grid=(100_600, 0))
+        house.at("09:31:00")
+        house.meters.silent = set()
+        house.meters.registers["m1"] = (7_600, None)
+        house.meters.poll("m1")
+        await house.until("SELECT state FROM session", "ended")
+        await house.boundary("09:45:00")
+        await house.until("SELECT count(*) FROM outbox WHERE schema = 'split.v1'", 1)
+    versions = [(one["version"], one["state"]) for one in (await house.bodies("interval.v1"))[1:]]
+    assert versions[0] == (1, "provisional")
+    assert (2, "corrected") in versions
+    [split] = await house.bodies("split.v1")
+    assert (split["energy_wh"], split["state"]) == (600, "final")
+
+
+async def test_what_an_unbillable_session_took_moves_to_energy_outside_sessions(house: Any) -> None:
+    """Settled as a session while it ran; when it ends without a stop a new version names it free charging."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        await house.boundary("09:30:00", grid=(100_900, 0), m1=(7_900, None))
+        await house.start(2)
+        await house.until("SELECT count(*) FROM session WHERE state = 'ended'", 1)
+        await house.boundary("09:45:00", grid=(101_000, 0), m1=(8_000, None))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+    first = [one for one in await house.bodies("interval.v1") if one["start"] == "2026-04-15T09:15:00.000Z"]
+    assert [(one["version"], len(one["sessions"])) for one in first] == [(1, 1), (2, 0)]
+    assert [(one["wh"], one["name"], one["owner"]) for one in first[-1]["outside"]] == [(900, "free_charging", "box1")]
+    assert await house.bodies("split.v1") == []
+
+
+async def test_an_interval_waits_for_the_journal_to_be_read(house: Any) -> None:
+    """A start that nobody has taken in yet must not turn its energy into free charging."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.journal("StartTransaction", {"connectorId": 1, "idTag": "CARD-A"}, read="m1")  # not answered yet
+        house.at("09:30:00")
+        house.meters.registers |= {"grid": (100_900, 0), "m1": (7_900, None)}
+        house.meters.poll()
+        k = house.clock.now_ms // 900_000
+        await house.until("SELECT max(k) FROM interval", k)
+        await house.rows("SELECT 1")
+        assert await house.rows("SELECT version FROM interval WHERE k = ?", k - 1) == [(0,)]
+        await house.answer(1, tx=5)
+        await house.until(f"SELECT version FROM interval WHERE k = {k - 1}", 1)
+    body = (await house.bodies("interval.v1"))[-1]
+    assert [one["wh"] for one in body["sessions"]] == [900]
+
+
+async def test_carry_starts_at_zero_with_a_billing_period(house: Any) -> None:
+    """Local midnight of the first of May."""
+    house.clock.now_ms += 15 * 86_400_000 + 12 * 3_600_000 + 1_800_000  # 2026-04-30, 23:40 in Zurich
+    async with house.running():
+        await house.boundary("2026-04-30T21:45:00Z")
+        await house.boundary("2026-04-30T22:00:00Z", grid=(100_001, 0), pv=(0, 50_100), flat=(20_033, None))
+        await house.boundary("2026-04-30T22:15:00Z", grid=(100_002, 0), pv=(0, 50_200), flat=(20_066, None))
+    before, after = (await house.bodies("interval.v1"))[1:]
+    assert any(one["carry_after_nano_wh"] for one in before["shares"])
+    assert all(one["carry_before_nano_wh"] == 0 for one in after["shares"])
+
+
+async def test_example_6_a_meter_is_swapped(house: Any) -> None:
+    """178 + 190 = 368: both readings of the swap are kept, the interval is settled and says so."""
+    async with house.running():
+        house.meters.registers["m1"] = (12_345_500, None)
+        await house.boundary("09:15:00")
+        house.at("09:21:00")
+        house.meters.registers["m1"] = (12_345_678, None)
+        house.meters.poll("m1")
+        house.at("09:23:00")
+        house.meters.serials["m1"] = "SN-new"
+        house.meters.registers["m1"] = (17, None)
+        house.meters.poll("m1")
+        await house.boundary("09:30:00", grid=(100_400, 0), m1=(207, None))
+    body = (await house.bodies("interval.v1"))[-1]
+    assert share(body, "box1")["wh"] == 368
+    assert body["state"] == "final"
+    assert "swapped, SN-m1 by SN-new" in body["missing"][0]
+    assert any(event.kind == "meter_swapped" and event.keep for event in house.events)
+
+
+async def test_a_clock_that_was_guessed_keeps_the_interval_provisional(house: Any) -> None:
+    """The shares are there; that the time is not sure is said."""
+    house.clock.quality = TimeQuality.GUESSED
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.boundary("09:30:00", grid=(100_100, 0))
+    body = (await house.bodies("interval.v1"))[-1]
+    assert (body["state"], body["quality"]) == ("provisional", "guessed")
+    assert body["shares"]
+
+
+async def test_status_shows_the_newest_interval_and_the_suns_part(house: Any) -> None:
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.boundary("09:30:00", grid=(100_250, 0), pv=(0, 50_750), flat=(20_500, None))
+        status = await house.settlement.status()
+    assert status == {"last_interval": "2026-04-15T09:15:00.000Z", "solar_share_pct": 75, "provisional": 1}
+
+
+async def test_what_comes_late_to_a_closed_interval_changes_nothing(house: Any) -> None:
+    """A closed period changes only by an explicit act."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.boundary("09:30:00")
+        await house.rows("UPDATE interval SET state = 'closed' WHERE version > 0")
+        house.at("09:31:00")
+        await house.start(1, reading=None, read="m1")
+        await house.until("SELECT count(*) FROM session", 1)
+    assert await house.rows("SELECT count(*) FROM interval WHERE dirty = 1") == [(0,)]

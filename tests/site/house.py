@@ -76,6 +76,7 @@ class House:
         self.machine: Machine | None = None
         self.graveyard: list[Machine] = []
         self.boots = 0
+        self.failed: BaseException | None = None
 
     def _note(self, name: str, side: str, data: bytes) -> None:
         self.digest.update(f"{self.loop.time():.6f} {name} {side} {len(data)}\n".encode())
@@ -110,18 +111,25 @@ class House:
     async def run(self) -> None:
         """Live through the plan, drain, stop."""
         await self._open()
-        async with asyncio.TaskGroup() as group:
-            for work in (self._seconds(), self.ingestor.run(), *(c.run() for c in self.chargers.values())):
-                group.create_task(work)
-            self.start_gateway()
-            for visit in self.plan.visits:
-                group.create_task(self._visit(visit))
-            for fault in self.plan.faults:
-                group.create_task(self._fault(fault))
-            await asyncio.sleep(self.plan.seconds)
-            await self._drain()
-            group.create_task(_cancel(group))
+        world = [self._seconds(), self.ingestor.run(), *(charger.run() for charger in self.chargers.values())]
+        story = [*map(self._visit, self.plan.visits), *map(self._fault, self.plan.faults)]
+        tasks = [self.loop.create_task(work) for work in (*world, *story)]
+        for task in tasks:
+            task.add_done_callback(self._ended)
+        self.start_gateway()
+        await asyncio.sleep(self.plan.seconds)
+        await self._drain()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=5)
         self._close()
+        if self.failed is not None:
+            raise self.failed
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A simulator that fails ends the run, with its error."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed = self.failed or error
 
     async def _open(self) -> None:
         await self.csms.start("csms", 80)
@@ -199,8 +207,7 @@ class House:
             self.events.event("gateway_ready", node=node)
 
     def _gateway_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            raise RuntimeError("the gateway ended by itself") from task.exception()
+        self._ended(task)
 
     def kill_gateway(self, *, power: bool) -> dict[str, bytes] | None:
         """SIGKILL or power cut: nothing of the machine runs any more. Returns its disk."""
@@ -341,7 +348,3 @@ class _BrokerWire:
     async def run(self) -> None:
         self.ready.set()
         await asyncio.get_running_loop().create_future()
-
-
-async def _cancel(group: asyncio.TaskGroup) -> None:
-    raise asyncio.CancelledError

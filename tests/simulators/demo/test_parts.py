@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import random
+import struct
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from simulators.__main__ import main
+from simulators.cars import Car
 from simulators.clock import SiteClock
 from simulators.demo import brokers, plan
 from simulators.demo.gateway_process import GatewayError, GatewayProcess
@@ -59,6 +61,18 @@ def test_a_coarse_meter_is_noted_with_what_it_shows_and_a_power_read_is_not_note
     (given,) = truth.given
     assert given[0] == "grid"
     assert given[1] % 10 == given[2] % 10 == 0
+
+
+def test_a_box_meter_is_wired_as_its_box(bank):  # type: ignore[no-untyped-def]
+    _, truth, building = bank
+    building.outlets["box5"].car = Car("car", 1, 16_000, 9000.0, over_ma=0)
+    building.outlets["box5"].offer = lambda _now_ms: 9000
+    building.advance(CLOCK.utc_ms() + 60_000)
+    line = MeterBank(building, CLOCK, {15: Unit("m5", "iem3155", 3, rotation=(1, 2, 0))})
+    words = line.read(15, "holding", 0x0BB7, 6)
+    raw = b"".join(word.to_bytes(2, "big") for word in words)
+    assert struct.unpack(">3f", raw) == pytest.approx((9.02, 0.0, 0.0))
+    assert truth.given == []
 
 
 def test_a_unit_that_is_not_on_the_line_is_silent(bank):  # type: ignore[no-untyped-def]

@@ -148,6 +148,12 @@ def missing_boundary(run: Run) -> None:
         body["missing"] = ["meter m1: not read"]
 
 
+def unsettled(run: Run) -> None:
+    """Every register is known, and still the house was not settled."""
+    body = run.body("interval.v1", start=iso(at("11:30")))
+    body |= {"consumption_wh": None, "solar_wh": None, "shares": [], "missing": ["meter m1: its register went back"]}
+
+
 def tampered(rows: list[Body]) -> None:
     rows[-1]["body"] = rows[-1]["body"].replace("warning", "error")
 
@@ -344,7 +350,7 @@ CASES = (
         slice(None), [line for line in run.story if line["what"] != "gateway_killed"])),
     Case("confirmed meter values are lost", ("I3",), "1 confirmed MeterValues never", lambda run: lose_message(
         run, "s-b-mv3")),
-    Case("a confirmed stop is lost", ("I3",), "StopTransaction s-b-stop was confirmed and lost", lambda run: lose_message(
+    Case("a confirmed stop is lost", ("I3",), "s-b-stop was confirmed and lost", lambda run: lose_message(
         run, "s-b-stop")),
     Case("more thinned than missing", ("I3",), "1 are counted", lambda run: count_thinned(run, 2, 1)),
     Case("order", ("I4",), "came after the later MeterValues s-a-mv9", swap),
@@ -376,6 +382,7 @@ CASES = (
     Case("boundary too late", ("I7",), "8.00 s late", late_boundary),
     Case("not what the building consumed", ("I7",), "true are", lying_meter),
     Case("boundary missing for no reason", ("I7",), "for no reason", missing_boundary),
+    Case("known, but not settled", ("I7",), "yet it was not settled", unsettled),
     Case("house does not close", ("I7",), "the balance", lambda run: run.body("interval.v1").update(consumption_wh=1)),
     Case("a record changed on the way", ("I8",), "hash does not fit", spoil_rows(tampered)),
     Case("a gap in the lane", ("I8",), "is missing before it", spoil_rows(gap)),

@@ -18,9 +18,8 @@ from gateway.energy.split import Key
 from gateway.model import Reading, Stamp, TimeQuality
 from gateway.ocpp import limits
 from gateway.ocpp.core import Core
-from gateway.records.bodies import Thinned
+from gateway.records.bodies import SessionEnd, Thinned
 from gateway.sessions import writing
-from gateway.sessions.session import Session, State
 from gateway.store import journal
 from gateway.store.database import migrate
 from gateway.store.journal import NewEntry
@@ -143,22 +142,29 @@ def test_double_record_writes_the_end_twice_and_nothing_else(tmp_path: Path, mon
     db.close()
 
 
-def test_shift_register_signs_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[int | None, int | None]] = []
+def test_shift_register_signs_and_tells_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The begin and the kept reading stay true: only what is signed and told of the end is shifted."""
+    signed: list[tuple[str, int | None]] = []
+    told: list[tuple[int | None, int | None]] = []
 
-    def recorder(_self: Any, _db: Any, session: Session, reading: Reading, _stamp: Any) -> None:
-        seen.append((session.end_wh, reading.import_wh))
+    def sign(_self: Any, _db: Any, _session: Any, kind: str, _letter: Any, reading: Reading) -> str:
+        signed.append((kind, reading.import_wh))
+        return ""
 
-    monkeypatch.setattr(writing.Writer, "end", recorder)
+    def append(_db: Any, _who: Any, _random: Any, _stamp: Any, _schema: str, body: Any) -> None:
+        told.append((body.end_wh, body.energy_wh))
+
+    monkeypatch.setattr(writing.Writer, "_sign", sign)
+    monkeypatch.setattr(writing, "append", append)
     apply("shift-register")
-    session = Session(
-        id="s", charger="box1", connector=1, transaction_id=7, state=State.ENDED, id_tag="CARD-A", tenant=None,
-        participant=None, authorised_by="csms", begin_ms=0, begin_q="simulated", begin_wh=1, end_wh=100,
-    )  # fmt: skip
-    reading = Reading("m1", 0, 0, TimeQuality.SIMULATED, import_wh=100)
     nobody: Any = None
-    writing.Writer.end(nobody, nobody, session, reading, nobody)
-    assert seen == [(101, 101)]
+    reading = Reading("m1", 0, 0, TimeQuality.SIMULATED, import_wh=100)
+    for kind in ("begin", "end"):
+        writing.Writer._sign(nobody, nobody, nobody, kind, "E", reading)
+    assert signed == [("begin", 100), ("end", 101)]
+    body = SessionEnd.model_construct(end_wh=100, energy_wh=60)
+    writing.append(nobody, nobody, nobody, nobody, "session.end.v1", body)
+    assert told == [(101, 61)]
 
 
 def test_skip_fallback_believes_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
