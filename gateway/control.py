@@ -75,6 +75,12 @@ class ControlSocket:
             return {"ok": True, "result": await self._execute(op, args, "local")}
         except (ValueError, LookupError) as error:
             return {"ok": False, "error": str(error)}
+        except Exception as error:  # noqa: BLE001 - a fault of one operation must not hide in a closed connection
+            self._tell(
+                Event("operation_failed", op, f"{type(error).__name__}: {error}", severity=Severity.ERROR,
+                      next_step="send this line to the maker")
+            )  # fmt: skip
+            return {"ok": False, "error": f"{op} failed inside the gateway ({type(error).__name__}): see its log"}
 
 
 async def _answer(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import random
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 from gateway.model import Clock, World
@@ -50,11 +51,16 @@ def _connect_socket(host: str, port: int, tls: ssl.SSLContext | None) -> socket.
 
 
 def sd_notify(line: str) -> None:
-    """One datagram to the service manager (sd_notify(3)); nothing where there is none."""
+    """One datagram to the service manager (sd_notify(3)); nothing where there is none.
+
+    A manager that does not take it must not end the gateway: it watches us, we do not depend on it. That it misses a
+    watchdog line is what the watchdog is for.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel, suppress(OSError):
+        channel.setblocking(False)
         channel.sendto(line.encode(), address)

@@ -12,15 +12,19 @@ from datetime import datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from rich.console import Console, Group
+from rich import box
+from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from simulators.clock import parse_iso
+
 POLL_S = 0.5
-LINES = 8
-BAR = 24
+MOST_LINES = 12
+FIXED_ROWS = 19
+"""Rows of the picture beside the story: six boxes and two circuits with their headings."""
+WIDEST_BAR = 24
 
 Status = dict[str, Any]
 
@@ -39,15 +43,15 @@ class Story:
     """The last lines of the story; as plain lines where there is no terminal."""
 
     def __init__(self, zone: str, console: Console, *, plain: bool) -> None:
-        self.lines: deque[str] = deque(maxlen=LINES)
+        self.lines: deque[str] = deque(maxlen=MOST_LINES)
         self._zone = ZoneInfo(zone)
         self._console, self._plain = console, plain
 
     def hear(self, now_ms: int, what: str, keys: Mapping[str, Any]) -> None:
         """Something has happened."""
-        box = f"{keys['charger']} " if "charger" in keys else ""
+        where = f"{keys['charger']} " if "charger" in keys else ""
         card = f"{keys['card']} " if "card" in keys else ""
-        line = f"{self.clock(now_ms)}  {what:<16} {box}{card}{keys.get('text', '')}"
+        line = f"{self.clock(now_ms)}  {what:<16} {where}{card}{keys.get('text', '')}"
         self.lines.append(line)
         if self._plain:
             self._console.print(Text(line), soft_wrap=True)
@@ -64,11 +68,11 @@ def glance(seen: Seen, story: Story, status: Status | None) -> str:
         for circuit, (limit_ma, phases) in seen.loads().items()
     )
     boxes = "  ".join(
-        f"{box['name']} {box['draw_ma'] / 1000:.1f}/{box['limit_ma'] / 1000:.1f} A"
-        for box in seen.boxes()
-        if box["limit_ma"] is not None
+        f"{one['name']} {one['draw_ma'] / 1000:.1f}/{one['limit_ma'] / 1000:.1f} A"
+        for one in seen.boxes()
+        if one["limit_ma"] is not None
     )
-    return f"{story.clock(seen.now_ms())}  sun {seen.sun_w() / 1000:.1f} kW  {loads}  {boxes}  {lines_text(status)}"
+    return f"{story.clock(seen.now_ms())}  sun {seen.sun_w() / 1000:.1f} kW  {loads}  {boxes}  {queues(status, story)}"
 
 
 async def show(seen: Seen, story: Story, console: Console) -> None:
@@ -76,74 +80,69 @@ async def show(seen: Seen, story: Story, console: Console) -> None:
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
             status = await seen.status()
-            live.update(picture(seen, story, status), refresh=True)
+            live.update(picture(seen, story, status, console.size), refresh=True)
             await asyncio.sleep(POLL_S)
 
 
-def picture(seen: Seen, story: Story, status: Status | None) -> Group:
-    """One picture."""
+def picture(seen: Seen, story: Story, status: Status | None, size: ConsoleDimensions) -> Group:
+    """One picture, as large as the terminal lets it be."""
+    width = min(WIDEST_BAR, max(4, (size.width - 26) // 3 - 10))
+    lines = min(MOST_LINES, max(2, size.height - FIXED_ROWS))
     state = Text("gateway answers", style="green") if status else Text("gateway does not answer", style="bold red")
-    head = Text.assemble((story.clock(seen.now_ms()), "bold"), "   sun ", f"{seen.sun_w() / 1000:.1f} kW   ", state)
     return Group(
-        head,
-        circuits_table(seen.loads()),
+        Text.assemble((story.clock(seen.now_ms()), "bold"), f"   sun {seen.sun_w() / 1000:.1f} kW   ", state),
+        circuits_table(seen.loads(), width),
         boxes_table(seen.boxes(), status),
-        Text(lines_text(status)),
-        Panel(Text("\n".join(story.lines)), title="the story", height=LINES + 2),
+        Text(queues(status, story)),
+        Text("\n".join(list(story.lines)[-lines:]), style="dim", no_wrap=True, overflow="ellipsis"),
     )
 
 
-def circuits_table(loads: Mapping[str, tuple[int, Sequence[float]]]) -> Table:
+def circuits_table(loads: Mapping[str, tuple[int, Sequence[float]]], width: int) -> Table:
     """Every circuit's phases against its limit."""
-    table = Table(title="circuits: what flows, against the fuse", expand=True)
+    table = Table(box=box.SIMPLE_HEAD)
     for name in ("circuit", "limit", "L1", "L2", "L3"):
         table.add_column(name)
     for circuit, (limit_ma, phases) in loads.items():
-        table.add_row(circuit, f"{limit_ma / 1000:.0f} A", *(bar(abs(load), limit_ma) for load in phases))
+        table.add_row(circuit, f"{limit_ma / 1000:.0f} A", *(bar(abs(load), limit_ma, width) for load in phases))
     return table
 
 
-def bar(load_ma: float, limit_ma: int) -> Text:
+def bar(load_ma: float, limit_ma: int, width: int) -> Text:
     """A bar that is full at the limit, and red above it."""
     share = load_ma / limit_ma
     style = "green" if share <= 0.9 else "yellow" if share <= 1 else "bold red"
-    full = min(BAR, round(share * BAR))
-    return Text.assemble(("█" * full, style), ("░" * (BAR - full), "dim"), f" {load_ma / 1000:4.1f} A")
+    full = min(width, round(share * width))
+    return Text.assemble(("█" * full, style), ("░" * (width - full), "dim"), f" {load_ma / 1000:4.1f} A")
 
 
 def boxes_table(boxes: Sequence[Mapping[str, Any]], status: Status | None) -> Table:
     """Every box: what it offers and draws by the building's truth, and the gateway's reason for it."""
-    table = Table(title="wallboxes", expand=True)
+    table = Table(box=box.SIMPLE_HEAD)
     for name in ("box", "status", "card", "limit", "draw", "why"):
-        table.add_column(name)
+        table.add_column(name, min_width=13 if name == "status" else 6)
     reasons = {line["id"].split("/")[0]: line.get("reason") or "" for line in (status or {}).get("connectors", [])}
-    for box in boxes:
-        limit = "" if box["limit_ma"] is None else f"{box['limit_ma'] / 1000:.1f} A"
-        why = reasons.get(box["name"], "") if status else "alone"
-        table.add_row(
-            box["name"],
-            box["status"],
-            box["card"] or "",
-            limit,
-            f"{box['draw_ma'] / 1000:.1f} A x {box['phases']}",
-            why,
-        )
+    for one in boxes:
+        limit = "" if one["limit_ma"] is None else f"{one['limit_ma'] / 1000:.1f} A"
+        draw = f"{one['draw_ma'] / 1000:.1f} A x {one['phases']}" if one["phases"] else ""
+        why = reasons.get(one["name"], "") if status else "alone"
+        table.add_row(one["name"], one["status"], one["card"] or "", limit, draw, why)
     return table
 
 
-def lines_text(status: Status | None) -> str:
-    """The queues and the solar share, in one line."""
+def queues(status: Status | None, story: Story) -> str:
+    """What waits for the backend and the cloud, and the solar share, in one line."""
     if status is None:
         return "no word from the gateway"
-    queue = sum(line["queue"] for line in status.get("upstreams", []))
-    parked = sum(line["parked"] for line in status.get("upstreams", []))
-    online = sum(bool(line["connected"]) for line in status.get("upstreams", []))
+    upstreams = status.get("upstreams", [])
+    online = sum(bool(line["connected"]) for line in upstreams)
+    queue, parked = (sum(line[key] for line in upstreams) for key in ("queue", "parked"))
     cloud, split = status.get("cloud", {}), status.get("split", {})
     backlog = cloud.get("backlog", {})
-    share = split.get("solar_share_pct")
+    share, quarter = split.get("solar_share_pct"), split.get("last_interval")
+    sun = "-" if share is None else f"{share} % of the quarter from {story.clock(parse_iso(quarter))[:5]}"
     return (
-        f"backend: {online} lines up, {queue} messages wait, {parked} parked   "
-        f"cloud: {'connected' if cloud.get('connected') else 'not connected'}, "
-        f"waiting {backlog.get('billing', 0)} billing {backlog.get('event', 0)} event   "
-        f"solar share: {'-' if share is None else f'{share} %'} of quarter {split.get('last_interval') or '-'}"
+        f"backend: {online} lines up, {queue} wait, {parked} parked   "
+        f"cloud: {'up' if cloud.get('connected') else 'down'}, "
+        f"{backlog.get('billing', 0)} billing {backlog.get('event', 0)} event wait   solar share: {sun}"
     )

@@ -12,6 +12,10 @@ from gateway.site import Circuit
 
 WINDOW_S = 15.0
 """Room counts for a rise only after it lasted this long."""
+SHORT_S = 3.0
+"""A shortage must last this long before it stops a car, which then pauses for minutes; reductions do not wait."""
+URGENT_PERCENT = 125
+"""Above this much of the limit nothing waits."""
 MARGIN_MA = 500
 """Left free beside a measured house, so that the noise of the meters takes nothing back."""
 
@@ -38,7 +42,7 @@ class Node:
 class Room:
     """Current for our chargers in sum, mA per phase, their reservations not yet taken off.
 
-    `keep`: by the likeliest estimate of the house now, for cars that charge. `fill`: by its largest value of the last
+    `keep`: by the likeliest estimate of the house, its lowest of the last 3 s, for cars that charge. `fill`: by its largest value of the last
     seconds, less a margin, for everything that rises or begins. `booked`: what the sum of the limits must not exceed
     now; where the circuit's meter shows more than the limit, whatever is not yet read counts as the house's.
     """
@@ -82,8 +86,10 @@ def _measured(
     over = [value > most for value in load]
     now = [high if too_much else likely for high, likely, too_much in zip(rest.highest, rest.likely, over, strict=True)]
     careful = [max(max(sample.ma[phase] for sample in seen.window), now[phase]) for phase in range(3)]
+    short = 0.0 if max(load) * 100 > most * URGENT_PERCENT else SHORT_S
+    lately = [sample.ma for sample in seen.window if now_s - sample.at_s <= short]
     found = Room(
-        keep=_three([max(0, most - value) for value in rest.likely]),
+        keep=_three([max(0, most - min(ma[phase] for ma in lately)) for phase in range(3)]),
         fill=_three([max(0, most - value - MARGIN_MA) for value in careful]),
         booked=_three([max(0, most - value) for value in now]),
         house=rest.likely,

@@ -21,6 +21,8 @@ SILENT_S = 60.0
 """... and one older than this ends in the circuit's safe value for all our chargers together."""
 DRAW_KEPT_S = 30.0
 """A charger's reading older than this says nothing any more."""
+SKEW_S = 2.0
+"""Two meters show the same change up to this far apart: each averages and answers in its own time."""
 MAINS_V = 230
 ZERO: PhaseMa = (0, 0, 0)
 
@@ -75,25 +77,35 @@ def foreign(total: Sequence[Sample], draws: Sequence[Draw], now_s: float) -> For
     """The rest of the house on one circuit from its samples (not empty) and the connectors below it. Never negative.
 
     A connector that nobody measures, or whose meter is silent, counts with what it may draw while it charges: the sum
-    of the limits then holds as long as it does what it did, and a rise shows at the circuit's meter.
+    of the limits then holds as long as it does what it did, and a rise shows at the circuit's meter. In `highest` it
+    counts with nothing.
     """
     newest = total[-1]
     known = [draw for draw in draws if draw.known(now_s)]
     blind = _sum(draw.most for draw in draws if draw.charging and not draw.known(now_s))
     instant = min([newest.at_s, *(draw.samples[-1].at_s for draw in known)])
     instant = max(instant, newest.at_s - OLD_S, total[0].at_s)
-    aligned = _less(_less(at(total, instant), _sum(at(draw.samples, instant) for draw in known)), blind)
-    rest = _less(newest.ma, blind)
-    highest = _less(rest, _sum(draw.samples[-1].ma for draw in known))
-    lowest = _less(rest, _sum(_most(draw, newest.at_s) for draw in known))
+    aligned = _less(_less(_lowest(total, instant), _sum(at(draw.samples, instant) for draw in known)), blind)
+    read = _less(newest.ma, _sum(draw.samples[-1].ma for draw in known))
+    lowest = _less(_less(newest.ma, blind), _sum(_most(draw, newest.at_s) for draw in known))
+    highest = _less(read, blind)
     likely = tuple(max(0, low, min(high, value)) for low, high, value in zip(lowest, highest, aligned, strict=True))
-    return Foreign((likely[0], likely[1], likely[2]), _map3(max, highest, ZERO))
+    return Foreign((likely[0], likely[1], likely[2]), _map3(max, read, ZERO))
+
+
+def _lowest(total: Sequence[Sample], instant: float) -> PhaseMa:
+    """The circuit's current at an instant, give or take the skew: a car that begins must not look like the house."""
+    lowest = at(total, instant)
+    for sample in total:
+        if instant - SKEW_S <= sample.at_s < instant:
+            lowest = _map3(min, lowest, sample.ma)
+    return lowest
 
 
 def _most(draw: Draw, at_s: float) -> PhaseMa:
-    """The most that the connector can have drawn at `at_s`: known where it was read since, else what it may draw."""
+    """The most that the connector can have drawn at `at_s`: known where it was read well after, else what it may."""
     last = draw.samples[-1]
-    if last.at_s >= at_s:
+    if last.at_s >= at_s + SKEW_S:
         return last.ma
     return _map3(max, last.ma, draw.most)
 

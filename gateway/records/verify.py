@@ -10,17 +10,14 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-
-from gateway.records import secp192k1
+from gateway.records import signatures
+from gateway.records.ecdsa_curves import Curve, curve_named
+from gateway.records.public_keys import PublicKey, read_spki
 
 GENESIS = "0" * 64
 """`prev` of the first record of a chain."""
@@ -45,6 +42,16 @@ class Finding:
     payload: Mapping[str, Any] | None = None
 
 
+class Unreadable:
+    """A key text that is there and is no key: what it should prove is not proven."""
+
+
+UNREADABLE = Unreadable()
+
+FindKey = Callable[[Curve], PublicKey | Unreadable | None]
+"""Asked with the curve that a signature names; None where no key is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ocmf:
     """A text taken apart at its pipes. `signed` are the characters that the signature covers."""
@@ -61,22 +68,13 @@ def split_ocmf(text: str) -> Ocmf | None:
     return Ocmf(parts[1], parts[2])
 
 
-_CURVES = {
-    "secp192k1": "secp192k1",
-    "secp192r1": "secp192r1",
-    "secp256k1": "secp256k1",
-    "secp256r1": "secp256r1",
-    "secp384r1": "secp384r1",
-    "brainpool256r1": "brainpoolP256r1",
-    "brainpoolp256r1": "brainpoolP256r1",
-    "brainpool384r1": "brainpoolP384r1",
-    "brainpoolp384r1": "brainpoolP384r1",
-}
-"""OCMF's names of curves, and the spellings found in the field -> the names of `cryptography`."""
-
-
 def verify_ocmf(text: str, key_spki: bytes | None) -> Finding:
     """Check one OCMF text with a DER SubjectPublicKeyInfo key; never raises."""
+    return check_ocmf(text, lambda _: None if key_spki is None else (read_spki(key_spki) or UNREADABLE))
+
+
+def check_ocmf(text: str, find_key: FindKey) -> Finding:
+    """Check one OCMF text. `find_key` is asked for the key, with the curve that the text names (SA); never raises."""
     ocmf = split_ocmf(text)
     if ocmf is None:
         return Finding(Verdict.UNSUPPORTED, "not an OCMF text")
@@ -87,21 +85,14 @@ def verify_ocmf(text: str, key_spki: bytes | None) -> Finding:
     algorithm = signature.get("SA", "ECDSA-secp256r1-SHA256")
     curve = _curve_of(algorithm)
     if curve is None:
-        return Finding(Verdict.UNSUPPORTED, f"algorithm {algorithm}", payload)
+        return Finding(Verdict.UNSUPPORTED, f"algorithm {str(algorithm)[:60]}", payload)
     der = _signature_bytes(signature)
     if der is None:
         return Finding(Verdict.INVALID, "the signature is neither hex nor base64", payload)
-    if key_spki is None:
+    key = find_key(curve)
+    if key is None:
         return Finding(Verdict.KEY_UNKNOWN, "no public key is known for it", payload)
-    if curve == "secp192k1":
-        verdict, reason = _check_192k1(key_spki, der, ocmf.signed.encode())
-        return Finding(verdict, reason, payload)
-    key = _public_key(key_spki)
-    if isinstance(key, Finding):
-        return Finding(key.verdict, key.reason, payload)
-    if key.curve.name.lower() != curve.lower():
-        return Finding(Verdict.INVALID, f"the key is on {key.curve.name}, the signature on {curve}", payload)
-    verdict, reason = _check(key, der, ocmf.signed.encode())
+    verdict, reason = _check(key, curve, der, ocmf.signed)
     return Finding(verdict, reason, payload)
 
 
@@ -113,11 +104,11 @@ def _json_object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _curve_of(algorithm: object) -> str | None:
+def _curve_of(algorithm: object) -> Curve | None:
     parts = str(algorithm).split("-")
     if len(parts) != 3 or parts[0].upper() != "ECDSA" or parts[2].upper() != "SHA256":
         return None
-    return _CURVES.get(parts[1].lower())
+    return curve_named(parts[1])
 
 
 def _signature_bytes(signature: Mapping[str, Any]) -> bytes | None:
@@ -132,59 +123,21 @@ def _signature_bytes(signature: Mapping[str, Any]) -> bytes | None:
         return None
 
 
-def _public_key(spki: bytes) -> ec.EllipticCurvePublicKey | Finding:
-    try:
-        key = serialization.load_der_public_key(spki)
-    except UnsupportedAlgorithm:
-        return Finding(Verdict.UNSUPPORTED, "the key's curve is not known here")
-    except ValueError as error:
-        return Finding(Verdict.INVALID, f"the public key cannot be read: {error}")
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        return Finding(Verdict.UNSUPPORTED, "the key is not an elliptic curve key")
-    return key
-
-
-def _check(key: ec.EllipticCurvePublicKey, der: bytes, signed: bytes) -> tuple[Verdict, str]:
-    numbers = _loose_der(der)
+def _check(key: PublicKey | Unreadable, curve: Curve, der: bytes, signed: str) -> tuple[Verdict, str]:
+    if isinstance(key, Unreadable):
+        return Verdict.INVALID, f"the public key cannot be read, or is no point of {curve.name}"
+    if key.curve is not curve:
+        return Verdict.INVALID, f"the key is on {key.curve.name}, the signature on {curve.name}"
+    numbers = signatures.read_der(der)
     if numbers is None:
         return Verdict.INVALID, "the signature is not DER"
-    r, s = numbers
-    try:
-        strict = encode_dss_signature(r, s)
-        key.verify(strict, signed, ec.ECDSA(hashes.SHA256()))
-    except (InvalidSignature, ValueError):
+    r, s, strict = numbers
+    digest = hashlib.sha256(signed.encode("utf-8", "surrogatepass")).digest()
+    if not signatures.verifies(curve, key.point, digest, r, s):
         return Verdict.INVALID, "the signature does not match"
-    if strict != der:
+    if not strict:
         return Verdict.VALID_NOT_STRICT_DER, "the numbers match, their DER encoding is not strict"
     return Verdict.VALID, ""
-
-
-def _check_192k1(spki: bytes, der: bytes, signed: bytes) -> tuple[Verdict, str]:
-    point, numbers = secp192k1.public_point(spki), _loose_der(der)
-    if point is None or numbers is None:
-        return (
-            Verdict.INVALID,
-            "the public key is no point of secp192k1" if point is None else "the signature is not DER",
-        )
-    if not secp192k1.verifies(point, signed, *numbers):
-        return Verdict.INVALID, "the signature does not match"
-    if encode_dss_signature(*numbers) != der:
-        return Verdict.VALID_NOT_STRICT_DER, "the numbers match, their DER encoding is not strict"
-    return Verdict.VALID, ""
-
-
-def _loose_der(der: bytes) -> tuple[int, int] | None:
-    """r and s of a signature, also where a charger left out the zero before a set top bit (X.690 8.3 wants it)."""
-    if len(der) < 8 or der[0] != 0x30:
-        return None
-    body = der[2:] if der[1] < 0x80 else der[3:] if der[1] == 0x81 else b""
-    numbers: list[int] = []
-    while body and len(numbers) < 2:
-        if len(body) < 2 or body[0] != 0x02 or len(body) < 2 + body[1] or body[1] == 0:
-            return None
-        numbers.append(int.from_bytes(body[2 : 2 + body[1]]))
-        body = body[2 + body[1] :]
-    return (numbers[0], numbers[1]) if len(numbers) == 2 and not body else None
 
 
 # Our own records in sequence

@@ -57,7 +57,9 @@ class Settlement:
 
     async def run(self) -> None:
         """Close quarter hours for ever; those that passed while the gateway was away first."""
-        self._next_k = await self._db.run(lambda db: _begin(db, self._clock.utc_ms(), self._meters))
+        upcoming = await self._db.run(lambda db: _begin(db, self._clock.utc_ms(), self._meters))
+        if upcoming != self._next_k:
+            self._next_k, self._collected = upcoming, {}
         while True:
             self._wake.clear()
             await self._keep_readings()
@@ -96,9 +98,10 @@ class Settlement:
             self._tell(_swapped(last, reading))
 
     async def _keep_readings(self) -> None:
-        kept, self._to_keep = self._to_keep, []
+        kept = list(self._to_keep)
         if kept:
             await self._db.run(lambda db: _keep(db, kept))
+            del self._to_keep[: len(kept)]
 
     async def _close_boundaries(self) -> None:
         """Write the row of each boundary that is complete, or waited for long enough."""

@@ -51,6 +51,7 @@ class Tracker:
 
     async def run(self) -> None:
         """Follow the journal for ever."""
+        self._asked.clear()
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()

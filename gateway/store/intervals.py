@@ -79,8 +79,8 @@ def newest(db: Connection) -> int | None:
 
 def newest_settled(db: Connection) -> int | None:
     """The newest interval that has a split."""
-    row = db.execute("SELECT max(k) FROM interval WHERE version > 0").fetchone()
-    return row[0] if row else None
+    row = db.execute("SELECT k FROM interval WHERE version > 0 ORDER BY k DESC LIMIT 1").fetchone()
+    return int(row[0]) if row else None
 
 
 def unsettled(db: Connection) -> list[int]:

@@ -72,9 +72,16 @@ def get(db: Connection, session: str) -> dict[str, Any] | None:
     return next(iter(_select(db, "id = ?", (session,))), None)
 
 
+NO_TRANSACTION = (0, -1)
+"""What chargers write where they were never told a transaction id."""
+
+
 def of_transaction(db: Connection, charger: str, transaction_id: int) -> dict[str, Any] | None:
     """The session of an OCPP transaction."""
-    return next(iter(_select(db, "charger = ? AND transaction_id = ?", (charger, transaction_id))), None)
+    if transaction_id in NO_TRANSACTION:
+        return None
+    where = "charger = ? AND transaction_id = ? AND transaction_id NOT IN (0, -1)"  # as the index says it
+    return next(iter(_select(db, where, (charger, transaction_id))), None)
 
 
 def running_at(db: Connection, charger: str, connector: int) -> list[dict[str, Any]]:
@@ -94,11 +101,10 @@ def newest(db: Connection, limit: int) -> list[dict[str, Any]]:
 
 def on_meter(db: Connection, meter: str, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
     """Sessions whose registers may lie in [from_ms, to_ms], by the order of their begin."""
-    return _select(
-        db,
-        "meter = ? AND begin_ms <= ? AND (end_ms IS NULL OR end_ms >= ?) ORDER BY begin_ms, id",
-        (meter, to_ms, from_ms),
-    )
+    # Two searches of the index; with OR in one query SQLite would go through all sessions of the meter.
+    going_on = _select(db, "meter = ? AND end_ms IS NULL AND begin_ms <= ?", (meter, to_ms))
+    over = _select(db, "meter = ? AND end_ms >= ? AND begin_ms <= ?", (meter, from_ms, to_ms))
+    return sorted([*going_on, *over], key=lambda session: (session["begin_ms"], session["id"]))
 
 
 def last_end_on(db: Connection, meter: str) -> dict[str, Any] | None:

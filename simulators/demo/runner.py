@@ -16,8 +16,8 @@ from simulators.demo.gateway_process import GatewayProcess
 from simulators.demo.house import House
 from simulators.demo.plan import STORY, Scene
 
-LEAD_IN_S = 5.0
-"""Real seconds before 11:30: time for the gateway to start and for the boxes to connect."""
+LEAD_IN_S = 8.0
+"""Real seconds before 11:30: time for the gateway to start and for the boxes to connect, on a busy machine too."""
 DRAIN_S = 15.0
 QUIET_S = 1.0
 """So long nothing may wait before it counts as drained: a minute of site time."""

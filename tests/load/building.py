@@ -80,7 +80,7 @@ class Box:
     follow_after_s: float = 6.0
     limits: list[tuple[float, int, bool]] = field(default_factory=list)
     profile: tuple[int, float] | None = None
-    changed: tuple[float, int] = (0.0, 0)
+    offers: list[tuple[float, int]] = field(default_factory=list)
     drawn_ma: int = 0
 
     def may_ma(self, now_s: float) -> int:
@@ -90,14 +90,15 @@ class Box:
         return self.connector.fallback_ma
 
     def draw(self, now_s: float) -> tuple[int, int, int]:
-        """The car follows a changed offer only after a while."""
+        """The car follows each changed offer after a while; it begins at once."""
         offer_ma = self.may_ma(now_s) if self.obeys else self.connector.max_ma
-        if offer_ma != self.changed[1]:
-            self.changed = (now_s, offer_ma)
-        if now_s - self.changed[0] >= self.follow_after_s or self.drawn_ma == 0:
-            self.drawn_ma = min(offer_ma, self.wants_ma)
-        if self.transaction is None:
-            self.drawn_ma = 0
+        if not self.offers or offer_ma != self.offers[-1][1]:
+            self.offers.append((now_s, offer_ma))
+        while len(self.offers) > 1 and now_s - self.offers[1][0] >= self.follow_after_s:
+            del self.offers[0]
+        if self.drawn_ma == 0:
+            del self.offers[:-1]
+        self.drawn_ma = min(self.offers[0][1], self.wants_ma) if self.transaction is not None else 0
         currents = [0, 0, 0]
         for phase in self.connector.rotation[: self.car_phases or self.connector.phases]:
             currents[phase] = self.drawn_ma

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -71,12 +72,8 @@ def test_a_message_id_can_be_replaced_in_place(call: tuple[str, dict[str, Any], 
 @given(st.text(max_size=60) | st.binary(max_size=40).map(lambda raw: raw.decode("latin-1")) | VALUES.map(json.dumps))
 def test_anything_else_is_a_remote_protocol_error_and_nothing_worse(text: str) -> None:
     """Rule R8: never fatal."""
-    try:
-        frame = parse(text)
-    except RemoteProtocolError as error:
-        assert str(error)
-    else:
-        assert frame.kind in (frames.CALL, frames.CALL_RESULT, frames.CALL_ERROR)
+    with suppress(RemoteProtocolError):
+        assert parse(text).kind in (frames.CALL, frames.CALL_RESULT, frames.CALL_ERROR)
 
 
 @pytest.mark.parametrize(

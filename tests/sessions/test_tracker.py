@@ -113,6 +113,15 @@ async def test_a_stop_without_a_start_is_kept_and_never_billed(house: Any) -> No
     assert any(event.kind == "session_unbillable" and event.keep for event in house.events)
 
 
+async def test_stops_of_no_transaction_are_each_kept(house: Any) -> None:
+    """A charger that was never told an id writes -1: two such stops are two sessions."""
+    async with house.running():
+        await house.stop(-1)
+        await house.stop(-1, meter_stop=9_500)
+        await house.until("SELECT count(*) FROM session WHERE state = 'ended'", 2)
+    assert [end["charger_end_wh"] for end in await house.bodies("session.end.v1")] == [9_000, 9_500]
+
+
 async def test_a_start_without_a_stop_ends_with_the_next_start(house: Any) -> None:
     """Nobody knows when it ended: unbillable; a late stop of it changes nothing and its energy is told."""
     async with house.running():

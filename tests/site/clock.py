@@ -64,5 +64,8 @@ def put_on_rails(loop: asyncio.AbstractEventLoop, epoch_ms: int, seed: int) -> N
     patched.time_ns = lambda: round(utc_s() * 1e9)
     patched.monotonic = loop.time
     import paho.mqtt.client as paho
+    from cryptography.hazmat.primitives.asymmetric import ec
 
     paho.time_func = loop.time
+    patched = ec
+    patched.generate_private_key = lambda curve, backend=None: ec.derive_private_key(source.getrandbits(255) + 1, curve)

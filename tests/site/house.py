@@ -14,29 +14,37 @@ from typing import Any
 
 from gateway.app import Config, run
 from gateway.model import World
+from gateway.records.signing import list_keys
 from gateway.site_file import load_site
 from simulators.building import Building, Outlet
-from simulators.charger import Charger, ChargerPlan
-from simulators.clock import SiteClock
+from simulators.charger import ChargerPlan
+from simulators.cars import Car
+from simulators.clock import QUARTER_MS, SiteClock, iso
 from simulators.cloud.ingestor import Ingestor
 from simulators.cloud.wire import Delivery
 from simulators.csms import Csms
 from simulators.demo.meters import MeterBank, Unit
 from simulators.evidence import EventLog, FrameLog, TruthLog
-from simulators.modbus_slave import Fault as SlaveFault
 from simulators.modbus_slave import TcpSlave, Units
 
+from .boxes import SeededCharger, watch_sent
 from .broker import Broker
 from .clock import SimClock
 from .disk import Disk
+from .faults import Faults
 from .loop import NODE, SimLoop
+from .mischief import Mischief
 from .net import Network
-from .plan import Box, Fault, Plan, Visit, car, site_text, weather
+from .plan import Box, Plan, Visit, weather
+from .site_file import site_text
+from .watch import Watch
 
-EPOCH_MS = 1_781_341_200_000
-"""2026-06-13 09:00 UTC, a Saturday: 11:00 in Zurich, so that the high tariff ends within a few hours."""
+CLOSING_S = 25.0
+"""After the last quarter hour of the story: its registers are read and told."""
 
-RESTART_AFTER_KILL_S = 3.0
+CARD_AGAIN_S = 30.0
+CLOCK_OFF_MS = 1500
+"""The largest step of a wall clock in this house."""
 
 
 @dataclass
@@ -46,19 +54,21 @@ class Machine:
     node: str
     task: asyncio.Task[None]
     disk: Disk
+    clock: SimClock
 
 
 class House:
     """Everything of one simulation. `run()` lives through the plan; the evidence is in `folder`."""
 
     def __init__(self, plan: Plan, folder: Path, loop: SimLoop, trace: Callable[[str], None]) -> None:
-        self.plan, self.folder, self.loop, self._trace = plan, folder, loop, trace
+        self.plan, self.folder, self.loop, self._tracer = plan, folder, loop, trace
+        self.context = contextvars.copy_context()
         self.network = Network(loop, plan.seed)
         self.digest = hashlib.sha256()
         self.network.log = self._note
         self.random = Random(f"{plan.seed}/house")
         evidence = folder / "evidence"
-        self.clock = SiteClock(EPOCH_MS, 0.0, 1.0)
+        self.clock = SiteClock(plan.epoch_ms, 0.0, 1.0)
         self.truth = TruthLog(evidence / "truth.db")
         self.events = EventLog(evidence / "events.jsonl", self.clock)
         self.charger_frames = FrameLog(evidence / "charger_wire.jsonl", self.clock)
@@ -67,14 +77,21 @@ class House:
         cards = {box.card: "Accepted" for box in plan.boxes}
         self.csms = Csms([b.name for b in plan.boxes], cards, self.clock, evidence / "csms.db", self.csms_frames)
         self.chargers = {box.name: self._charger(box) for box in plan.boxes}
+        for charger in self.chargers.values():
+            watch_sent(charger)
+        self.mischief = Mischief(self.csms, Random(f"{plan.seed}/mischief"))
         self.broker = Broker()
         self.ingestor = Ingestor("broker", 1883, evidence / "cloud.db", self.clock.utc_ms, durable=False)
         self.ingestor._wire = _BrokerWire(self.broker, self.ingestor)  # type: ignore[assignment]
         self.slaves: dict[str, TcpSlave] = {}
+        self.units: dict[str, int] = {}
+        self.banks: dict[str, MeterBank] = {}
+        self.watch = Watch(plan, self.building, self.chargers, self.clock)
         self.site_file = folder / "site.toml"
         self.site_file.write_text(site_text(plan), encoding="utf-8")
         self.machine: Machine | None = None
         self.graveyard: list[Machine] = []
+        self.image: dict[str, bytes] | None = None
         self.boots = 0
         self.failed: BaseException | None = None
 
@@ -89,36 +106,49 @@ class House:
             name: (self.random.uniform(1e5, 9e6), self.random.uniform(1e5, 9e6) if name in ("grid", "pv") else 0.0)
             for name in names
         }
-        return Building(
-            weather(plan.seed, EPOCH_MS, plan.seconds + 1200), plan.circuits, outlets, registers, self.truth
-        )
+        return Building(weather(plan, plan.seconds + 1200), plan.circuits, outlets, registers, self.truth)
 
-    def _charger(self, box: Box) -> Charger:
+    def _charger(self, box: Box) -> SeededCharger:
         meter = self.building.meters[box.meter]
-        own_wh = self.random.uniform(1e3, 9e5) - meter.import_wh
-        return Charger(
+        own_wh = self.random.uniform(1e3, 9e5)
+        before_wh = meter.import_wh
+
+        def register_wh() -> float:
+            return own_wh + self.building.reading(box.meter, self.clock.utc_ms())[1] - before_wh
+
+        charger = SeededCharger(
             ChargerPlan(box.name, eager=box.eager),
             f"ws://gw-{box.name}:9000/{box.name}",
             self.building.outlets[box.name],
-            lambda: self.building.reading(box.meter, self.clock.utc_ms())[1] + own_wh,
+            register_wh,
             self.clock,
             Random(f"{self.plan.seed}/{box.name}"),
             self.charger_frames,
         )
+        charger.quirk = box.quirk
+        return charger
+
+    def trace(self, line: str) -> None:
+        """One line for who watches."""
+        self._tracer(f"{self.loop.time():9.3f} {line}")
 
     # Life
 
-    async def run(self) -> None:
-        """Live through the plan, drain, stop."""
+    async def run(self, until_s: float | None = None) -> None:
+        """Live through the plan, drain, stop; with `until_s` only so far, and nothing is drained."""
         await self._open()
+        faults = Faults(self)
         world = [self._seconds(), self.ingestor.run(), *(charger.run() for charger in self.chargers.values())]
-        story = [*map(self._visit, self.plan.visits), *map(self._fault, self.plan.faults)]
+        story = [*map(self._visit, self.plan.visits), *map(faults.strike, self.plan.faults), *map(self._show, self.plan.boxes)]
         tasks = [self.loop.create_task(work) for work in (*world, *story)]
         for task in tasks:
             task.add_done_callback(self._ended)
         self.start_gateway()
-        await asyncio.sleep(self.plan.seconds)
-        await self._drain()
+        if until_s is None:
+            await asyncio.sleep(self.plan.seconds)
+            await self._drain()
+        else:
+            await asyncio.sleep(until_s)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=5)
@@ -141,51 +171,63 @@ class House:
             await self._line(f"line{line}", 4001, units, rtu=True)
 
     async def _line(self, host: str, port: int, units: dict[int, Unit], *, rtu: bool) -> None:
-        slave = TcpSlave(Units(MeterBank(self.building, self.clock, units).read, baud=9600 if rtu else None), rtu=rtu)
+        bank = MeterBank(self.building, self.clock, units)
+        slave = TcpSlave(Units(bank.read, baud=9600 if rtu else None), rtu=rtu)
         await slave.start(host, port)
         for unit, found in units.items():
-            self.slaves[found.meter] = slave
-            self._units[found.meter] = unit
-
-    @property
-    def _units(self) -> dict[str, int]:
-        return self.__dict__.setdefault("_unit_of", {})  # type: ignore[no-any-return]
+            self.slaves[found.meter], self.banks[found.meter], self.units[found.meter] = slave, bank, unit
 
     async def _seconds(self) -> None:
         while True:
             now_ms = self.clock.utc_ms()
             self.building.advance(now_ms)
+            self.watch.second(now_ms)
             await self.clock.sleep_until((now_ms // 1000 + 1) * 1000)
 
     async def _drain(self) -> None:
-        """Everything mended; wait for the next quarter hour and for the outbox to run dry."""
-        if self.machine is None:
-            self.start_gateway()
-        k = self.clock.utc_ms() // 900_000 + 1
-        await self.clock.sleep_until(k * 900_000 + 60_000)
-        assert self.machine is not None
-        self.machine.task.cancel()
-        await asyncio.wait([self.machine.task], timeout=30)
+        """Everything is mended: wait until the next quarter hour is told and the outbox has run dry, then stop."""
+        self.switch_on()
+        k = self.clock.utc_ms() // QUARTER_MS + 1
+        await self.clock.sleep_until(k * QUARTER_MS + CLOSING_S * 1000)
+        self.events.event("story_end")
+        await asyncio.sleep(CLOSING_S)
+        machine = self.machine
+        assert machine is not None
+        self.events.event("gateway_stopped", node=machine.node)
+        machine.task.cancel()
+        await asyncio.wait([machine.task], timeout=30)
+        if not machine.task.done():
+            raise RuntimeError(f"{machine.node} does not end")
+        await asyncio.sleep(1)
 
     def _close(self) -> None:
         self.building.close()
         for log in (self.truth, self.events, self.charger_frames, self.csms_frames):
             log.close()
-        (self.folder / "evidence" / "beat.json").write_text('{"longest_stall_ms": 0.0}\n')
-        (self.folder / "scale.json").write_text(
-            json.dumps({"epoch": "2026-06-13T09:00:00Z", "monotonic": 0.0, "speed": 1, "seed": self.plan.seed})
-        )
+        evidence = self.folder / "evidence"
+        (evidence / "beat.json").write_text('{"longest_stall_ms": 0.0}\n')
+        keys = list_keys(self.folder / "state" / "keys")
+        (evidence / "public_keys.json").write_text(json.dumps({"v": 1, "keys": keys}))
+        scale = {"epoch": iso(self.plan.epoch_ms), "monotonic": 0.0, "speed": 1, "seed": self.plan.seed, "watch": True}
+        if any(fault.kind == "clock_step" for fault in self.plan.faults):
+            scale["clock_off_ms"] = CLOCK_OFF_MS
+        (self.folder / "scale.json").write_text(json.dumps(scale))
 
     # The gateway
 
-    def start_gateway(self, image: dict[str, bytes] | None = None) -> None:
-        """Switch the machine on, with what its disk held."""
+    def switch_on(self) -> None:
+        """The machine starts with what its disk held, unless it runs."""
+        if self.machine is None:
+            self.start_gateway()
+
+    def start_gateway(self) -> None:
+        """Start the real gateway on the disk as it is now."""
         self.boots += 1
         node = f"gateway-{self.boots}"
-        disk = Disk(image)
-        site = load_site(self.site_file)
+        disk = Disk(self.image)
+        clock = SimClock(self.loop, self.plan.epoch_ms)
         world = World(
-            clock=SimClock(self.loop, EPOCH_MS),
+            clock=clock,
             random=Random(f"{self.plan.seed}/{node}"),
             store=None,  # type: ignore[arg-type]
             net=None,  # type: ignore[arg-type]
@@ -193,139 +235,67 @@ class House:
             open_socket=lambda host, port, tls: self.network.connect_socket(host, port),  # type: ignore[arg-type,return-value]
             notify=lambda line: self._notified(node, line),
         )
-        config = Config(site=site, state=self.folder / "state", run_dir=None)
-        context = contextvars.copy_context()
+        config = Config(site=load_site(self.site_file), state=self.folder / "state", run_dir=None)
+        context = self.context.copy()
         context.run(NODE.set, node)
         (self.folder / "state").mkdir(exist_ok=True)
         task = self.loop.create_task(run(config, world), context=context, name=node)
-        task.add_done_callback(self._gateway_ended)
-        self.machine = Machine(node, task, disk)
-        self._trace(f"{self.loop.time():9.3f} {node} starts")
+        task.add_done_callback(self._ended, context=self.context)
+        self.machine = Machine(node, task, disk, clock)
+        self.trace(f"{node} starts")
 
     def _notified(self, node: str, line: str) -> None:
         if line.startswith("READY=1"):
             self.events.event("gateway_ready", node=node)
 
-    def _gateway_ended(self, task: asyncio.Task[None]) -> None:
-        self._ended(task)
-
-    def kill_gateway(self, *, power: bool) -> dict[str, bytes] | None:
-        """SIGKILL or power cut: nothing of the machine runs any more. Returns its disk."""
+    def kill_gateway(self, *, power: bool) -> None:
+        """SIGKILL or power cut: from this moment nothing of the machine runs any more."""
         machine = self.machine
         if machine is None:
-            return None
+            return
         self.machine = None
-        image = machine.disk.cut_power(self.random) if power else machine.disk.stop()
+        self.image = machine.disk.cut_power(self.random) if power else machine.disk.stop()
         self.loop.dead.add(machine.node)
         self.network.cut_node(machine.node)
         self.graveyard.append(machine)  # kept: the collector must not close its coroutines
         self.events.event("gateway_killed", node=machine.node, power=power)
-        return image
+        self.trace(f"{machine.node} {'loses its power' if power else 'is killed'}")
+
+    def pull_plug(self) -> None:
+        """The power fails."""
+        self.kill_gateway(power=True)
 
     # Drivers
+
+    async def _show(self, box: Box) -> None:
+        """Every card was here before: the gateway knows it when the central system is away."""
+        await asyncio.sleep(10 + box.number)
+        await self.chargers[box.name].present(box.card)
 
     async def _visit(self, visit: Visit) -> None:
         box = next(box for box in self.plan.boxes if box.name == visit.box)
         charger = self.chargers[visit.box]
         await asyncio.sleep(visit.at_s)
-        charger.plug(car(visit, Random(f"{self.plan.seed}/{visit}")))
-        for _ in range(20):
+        leaves_s = self.loop.time() + visit.stays_s
+        car = Car(
+            f"car at {visit.box}", visit.phases, 16_000, visit.need_wh, delay_ms=visit.delay_ms,
+            start_ms=round(visit.late_s * 1000), over_ms=visit.over_ms,
+        )  # fmt: skip
+        charger.plug(car)
+        if visit.one_phase_after_s is not None:
+            self.loop.call_later(visit.one_phase_after_s, setattr, car, "phases", 1)
+        while charger.transaction is None and self.loop.time() < leaves_s - 60:
             answer = await charger.present(box.card)
-            if charger.transaction is not None:
-                self.events.event("car_started", charger=box.name, card=box.card)
-                break
-            self._trace(f"{self.loop.time():9.3f} {box.name}: card {answer}")
-            await asyncio.sleep(30)
-        await asyncio.sleep(visit.stays_s)
-        if charger.transaction is not None:
+            if charger.transaction is None:
+                self.trace(f"{box.name}: card {answer}")
+                await asyncio.sleep(CARD_AGAIN_S)
+        started = charger.transaction is not None
+        if started:
+            self.events.event("car_started", charger=box.name, card=box.card)
+        await asyncio.sleep(max(0.0, leaves_s - self.loop.time()))
+        if started:
             self.events.event("car_stopped", charger=box.name, card=box.card)
         await charger.unplug()
-
-    # Faults
-
-    async def _fault(self, fault: Fault) -> None:
-        await asyncio.sleep(fault.at_s)
-        self._trace(f"{self.loop.time():9.3f} fault {fault}")
-        self.events.event("fault", kind=fault.kind, target=fault.target, lasts_s=fault.lasts_s)
-        await getattr(self, f"_{fault.kind}")(fault)
-
-    async def _csms_away(self, fault: Fault) -> None:
-        await self._away("csms:80", fault.lasts_s)
-
-    async def _broker_away(self, fault: Fault) -> None:
-        await self._away("broker:1883", fault.lasts_s)
-
-    async def _away(self, name: str, lasts_s: float) -> None:
-        link = self.network.link(name)
-        link.refused = True
-        self.network.cut(name)
-        await asyncio.sleep(lasts_s)
-        link.refused = False
-
-    async def _csms_slow(self, fault: Fault) -> None:
-        link = self.network.link("csms:80")
-        link.latency_s, before = 4.0, link.latency_s
-        await asyncio.sleep(fault.lasts_s)
-        link.latency_s = min(before, 0.001)
-
-    async def _csms_half_open(self, fault: Fault) -> None:
-        link = self.network.link("csms:80")
-        link.half_open = True
-        await asyncio.sleep(fault.lasts_s)
-        link.half_open = False
-        self.network.cut("csms:80")
-
-    async def _broker_forgets(self, fault: Fault) -> None:
-        self.broker.forget = True
-        await asyncio.sleep(fault.lasts_s)
-        self.broker.forget = False
-
-    async def _box_link_cut(self, fault: Fault) -> None:
-        self.network.cut(f"gw-{fault.target}:9000")
-
-    async def _box_link_away(self, fault: Fault) -> None:
-        await self._away(f"gw-{fault.target}:9000", fault.lasts_s)
-
-    async def _box_link_split(self, fault: Fault) -> None:
-        link = self.network.link(f"gw-{fault.target}:9000")
-        link.split = 0.5
-        await asyncio.sleep(fault.lasts_s)
-        link.split = 0.0
-
-    async def _box_reboot(self, fault: Fault) -> None:
-        self.chargers[fault.target].accepted = False
-        self.network.cut(f"gw-{fault.target}:9000")
-
-    async def _meter_silent(self, fault: Fault) -> None:
-        await self._meter_fault(fault, SlaveFault("silent"))
-
-    async def _meter_late(self, fault: Fault) -> None:
-        await self._meter_fault(fault, SlaveFault("late", seconds=0.9, every=3))
-
-    async def _meter_garbled(self, fault: Fault) -> None:
-        await self._meter_fault(fault, SlaveFault("garbled", every=2))
-
-    async def _meter_fault(self, fault: Fault, what: SlaveFault) -> None:
-        faults: dict[int, Any] = self.slaves[fault.target].units.faults
-        unit = self._units[fault.target]
-        faults[unit] = what
-        await asyncio.sleep(fault.lasts_s)
-        if faults.get(unit) is what:
-            del faults[unit]
-
-    async def _kill(self, fault: Fault) -> None:
-        await self._die(fault, power=False)
-
-    async def _power_cut(self, fault: Fault) -> None:
-        await self._die(fault, power=True)
-
-    async def _die(self, fault: Fault, *, power: bool) -> None:
-        image = self.kill_gateway(power=power)
-        if image is None:
-            return
-        await asyncio.sleep(fault.lasts_s)
-        if self.machine is None:
-            self.start_gateway(image)
 
 
 class _BrokerWire:

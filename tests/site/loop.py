@@ -52,6 +52,7 @@ class SimLoop(asyncio.base_events.BaseEventLoop):
         self._at_this_instant = 0
         self.tasks_made = 0
         self.dead: set[str] = set()
+        self._countdown: tuple[str, int, Callable[[], None]] | None = None
         self.network: Any = None
         self.sockets: dict[int, Any] = {}
         self.set_task_factory(lambda loop, coro, **kwargs: SimTask(coro, loop=self, **kwargs))
@@ -84,10 +85,27 @@ class SimLoop(asyncio.base_events.BaseEventLoop):
             handle = self._ready.popleft()
             if handle.cancelled() or self._is_dead(handle):
                 continue
+            if self._countdown is not None:
+                self._count(handle)
+                if self._is_dead(handle):
+                    continue
             handle._run()
         self._at_this_instant += 1
         if self._at_this_instant > MAX_CALLBACKS_AT_ONE_INSTANT:
             raise LivelockError(f"{MAX_CALLBACKS_AT_ONE_INSTANT} turns at {self._now:.6f} s")
+
+    def after_callbacks(self, node: str, count: int, do: Callable[[], None]) -> None:
+        """Call `do` just before `node` runs its `count`-th callback from now: between any two steps of its tasks."""
+        self._countdown = (node, count, do)
+
+    def _count(self, handle: asyncio.Handle) -> None:
+        assert self._countdown is not None
+        node, left, do = self._countdown
+        if handle._context.get(NODE, "world") != node:
+            return
+        self._countdown = (node, left - 1, do) if left > 1 else None
+        if left <= 1:
+            do()
 
     def _is_dead(self, handle: asyncio.Handle) -> bool:
         return bool(self.dead) and handle._context.get(NODE, "world") in self.dead

@@ -27,9 +27,12 @@ class Link:
     jitter_s: float = 0.001
     split: float = 0.0
     """Probability that one write arrives in two pieces."""
-    refused: bool = False
-    half_open: bool = False
+    refused: int = 0
+    """By how many faults at once it is refused."""
+    half_open: int = 0
     """Bytes vanish and nobody is told."""
+    tear: bool = False
+    """The next write arrives to its half, then the connection breaks."""
 
 
 class Network:
@@ -54,6 +57,10 @@ class Network:
         """The behaviour of every connection to `name` ("host:port")."""
         return self.links.setdefault(name, Link())
 
+    def refuse(self, name: str, by: int) -> None:
+        """One reason more (+1) or less (-1) to refuse every new connection to `name`."""
+        self.link(name).refused += by
+
     def cut(self, name: str) -> None:
         """Break every open connection to `name`; both ends learn it, not at the same moment."""
         for pipe in sorted(self._open.values(), key=lambda pipe: pipe.number):
@@ -62,10 +69,11 @@ class Network:
 
     def cut_node(self, node: str) -> None:
         """The machine `node` is gone: the other end of each of its connections is reset."""
+        gone = ConnectionResetError("peer is gone")
         for pipe in sorted(self._open.values(), key=lambda pipe: pipe.number):
             for end in (pipe.client, pipe.server):
                 if end.node == node:
-                    end.peer.call_lost(ConnectionResetError("peer is gone"))
+                    self.loop.call_soon(end.peer.call_lost, gone, context=end.peer.context)
         for key, server in list(self._listeners.items()):
             if server.node == node:
                 del self._listeners[key]
@@ -219,7 +227,7 @@ class End(asyncio.Transport):
     # What libraries call
 
     def write(self, data: Any) -> None:
-        if self._closing or self._lost or not data:
+        if self._closing or self._lost or not data or self.node in self._loop.dead:
             return
         link = self._pipe.network.link(self._pipe.name)
         if link.half_open:
@@ -228,7 +236,11 @@ class End(asyncio.Transport):
         if self._pipe.network.log is not None:
             self._pipe.network.log(self._pipe.name, self.side, data)
         source = self._pipe.network.random(self._pipe.name)
-        if link.split and len(data) > 1 and source.random() < link.split:
+        if link.tear and len(data) > 1:
+            link.tear = False
+            self._deliver(data[: len(data) // 2], link, source)
+            self._loop.call_later(0.01, self._pipe.break_off)
+        elif link.split and len(data) > 1 and source.random() < link.split:
             at = source.randrange(1, len(data))
             self._deliver(data[:at], link, source)
             self._deliver(data[at:], link, source)

@@ -6,22 +6,32 @@ from dataclasses import dataclass
 from random import Random
 
 from simulators.building import CircuitPlan, Weather
-from simulators.cars import Car
 from simulators.sun import Cover, clouds, flats_ma, production_w
 
 ROTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2))
-HOUSE_FUSE_A = 80
-GARAGE_FUSE_A = 63
-HOUSE_WORST_A = 32
-FALLBACK_BUDGET_A = 40
 SUN_PEAK_W = 20_000.0
 LINE_METERS = 12
 """Meters on one serial line; more boxes get more lines."""
 
+SETTLE_S = 420
+"""Before the end of a watch nothing breaks any more: cars leave, queues run dry."""
+
+LEAD_S = 45
+"""A watch begins so long before a quarter hour, so that its first register is read at a boundary."""
+
+BEGINNINGS = {
+    "saturday, the high tariff ends": 1_781_346_600_000,
+    "wednesday noon": 1_781_089_200_000,
+    "monday, the high tariff begins": 1_781_497_800_000,
+    "the clocks go back": 1_792_888_200_000,
+    "the month ends": 1_782_855_000_000,
+}
+"""UTC ms: 2026-06-13 10:30, 2026-06-10 11:00, 2026-06-15 04:30, 2026-10-25 00:30, 2026-06-30 21:30."""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A wallbox and how it is wired."""
+    """A wallbox and how it is wired. `quirk`: "" | "forgets" (its profile with the link) | "no_zero" (holds no 0 A)."""
 
     name: str
     number: int
@@ -29,6 +39,7 @@ class Box:
     phases: int
     fallback_a: int
     eager: bool
+    quirk: str = ""
 
     @property
     def card(self) -> str:
@@ -49,12 +60,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something goes wrong `at_s` for `lasts_s`; `target` names the box, meter or nothing."""
+    """Something goes wrong `at_s` for `lasts_s`; `target` names the box, meter or nothing; `size` is of its kind."""
 
     at_s: float
     kind: str
     lasts_s: float = 0.0
     target: str = ""
+    size: float = 0.0
 
     def __str__(self) -> str:
         lasts = f" for {self.lasts_s:.0f} s" if self.lasts_s else ""
@@ -63,13 +75,17 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A driver comes to a box, shows the card, and leaves."""
+    """A driver comes to a box, shows the card, and leaves. Some cars start late; some fall back to one phase."""
 
     box: str
     at_s: float
     stays_s: float
     phases: int
     need_wh: float
+    late_s: float
+    delay_ms: int
+    over_ms: int
+    one_phase_after_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,210 +94,148 @@ class Plan:
 
     seed: int
     seconds: int
+    epoch_ms: int
+    house_fuse_a: int
+    garage_fuse_a: int
+    house_worst_a: int
     boxes: tuple[Box, ...]
     visits: tuple[Visit, ...]
     faults: tuple[Fault, ...]
 
     @property
     def circuits(self) -> tuple[CircuitPlan, ...]:
+        house_ma, garage_ma = self.house_fuse_a * 1000, self.garage_fuse_a * 1000
         return (
-            CircuitPlan("house", None, "gG", HOUSE_FUSE_A * 1000, HOUSE_FUSE_A * 1000),
-            CircuitPlan("garage", "house", "MCB", GARAGE_FUSE_A * 1000, GARAGE_FUSE_A * 1000),
+            CircuitPlan("house", None, "gG", house_ma, house_ma),
+            CircuitPlan("garage", "house", "MCB", garage_ma, garage_ma),
         )
 
+    def with_faults(self, numbers: list[int]) -> Plan:
+        """The same watch with only these faults (numbers in the full list)."""
+        kept = tuple(fault for number, fault in enumerate(self.faults) if number in numbers)
+        return Plan(
+            self.seed, self.seconds, self.epoch_ms, self.house_fuse_a, self.garage_fuse_a, self.house_worst_a,
+            self.boxes, self.visits, kept,
+        )  # fmt: skip
 
-FAULT_KINDS = {
-    "csms_away": (30, 900),
+
+FAULT_KINDS: dict[str, tuple[float, float]] = {
+    "csms_away": (20, 900),
     "csms_slow": (60, 300),
     "csms_half_open": (60, 300),
-    "broker_away": (30, 900),
+    "csms_late": (60, 300),
+    "csms_twice": (60, 300),
+    "csms_error": (60, 300),
+    "csms_unknown_id": (60, 300),
+    "csms_repeats_id": (300, 900),
+    "broker_away": (20, 900),
+    "broker_half_open": (60, 300),
     "broker_forgets": (20, 120),
+    "cloud_loses_acks": (0, 0),
     "box_link_cut": (0, 0),
+    "box_link_torn": (0, 0),
     "box_link_away": (30, 240),
+    "box_link_half_open": (30, 180),
     "box_link_split": (60, 600),
+    "box_link_slow": (60, 300),
     "box_reboot": (0, 0),
+    "box_repeats": (0, 0),
+    "box_ignores": (60, 400),
     "meter_silent": (15, 180),
     "meter_late": (30, 180),
     "meter_garbled": (20, 120),
+    "meter_zero": (10, 90),
+    "meter_frozen": (30, 200),
+    "meter_exchanged": (0, 0),
+    "disk_full": (10, 120),
+    "clock_step": (60, 600),
     "kill": (2, 200),
+    "kill_at_await": (2, 60),
     "power_cut": (10, 200),
+    "power_cut_at_write": (5, 60),
 }
-"""Kind -> shortest and longest duration in seconds."""
+"""Kind -> shortest and longest duration in seconds. A kill lasts until the machine is switched on again."""
+
+AS_OFTEN = {"kill_at_await": 2, "power_cut_at_write": 2, "box_link_cut": 2, "csms_away": 2}
+"""These are drawn more often than the others."""
 
 
-def make_plan(seed: int, hours: float, chargers: int, faults_per_hour: float = 30.0) -> Plan:
+def make_plan(seed: int, hours: float, chargers: int, faults_per_hour: float = 40.0) -> Plan:
     """One seed, one plan."""
     random = Random(f"{seed}/plan")
     seconds = round(hours * 3600)
-    boxes = _boxes(random, chargers)
-    return Plan(
-        seed, seconds, boxes, _visits(random, boxes, seconds), _faults(random, boxes, seconds, faults_per_hour)
-    )
+    epoch_ms = random.choice(sorted(BEGINNINGS.values())) - LEAD_S * 1000
+    house_fuse_a, garage_fuse_a = random.choice(((63, 40), (63, 50), (80, 40), (80, 63)))
+    house_worst_a = 32
+    boxes = _boxes(random, chargers, min(garage_fuse_a - 4, house_fuse_a - house_worst_a))
+    visits = _visits(random, boxes, seconds)
+    faults = _faults(Random(f"{seed}/faults"), boxes, seconds, faults_per_hour)
+    return Plan(seed, seconds, epoch_ms, house_fuse_a, garage_fuse_a, house_worst_a, boxes, visits, faults)
 
 
-def _boxes(random: Random, count: int) -> tuple[Box, ...]:
-    left_a = [FALLBACK_BUDGET_A] * 3
+def _boxes(random: Random, count: int, fallback_budget_a: int) -> tuple[Box, ...]:
+    left_a = [fallback_budget_a] * 3
     boxes = []
     for number in range(1, count + 1):
-        rotation, phases = random.choice(ROTATIONS), random.choice((1, 3, 3))
+        rotation, phases = random.choice(ROTATIONS), random.choice((1, 2, 3, 3, 3))
         used = rotation[:phases]
         fallback_a = 6 if all(left_a[phase] >= 6 for phase in used) else 0
         for phase in used:
             left_a[phase] -= fallback_a
-        boxes.append(Box(f"box{number}", number, rotation, phases, fallback_a, random.random() < 0.3))
+        quirk = random.choice(("", "", "", "", "forgets", "no_zero" if fallback_a else ""))
+        boxes.append(Box(f"box{number}", number, rotation, phases, fallback_a, random.random() < 0.3, quirk))
     return tuple(boxes)
 
 
 def _visits(random: Random, boxes: tuple[Box, ...], seconds: int) -> tuple[Visit, ...]:
     visits = []
     for box in boxes:
-        at_s = random.uniform(20, 900)
-        while at_s < seconds - 600:
-            stays_s = min(random.uniform(400, 3000), seconds - 400 - at_s)
-            phases = random.choice((1, 2, 3)) if box.phases == 3 else 1
-            visits.append(Visit(box.name, round(at_s, 1), round(stays_s, 1), phases, random.uniform(1500, 30_000)))
-            at_s += stays_s + random.uniform(60, 900)
+        at_s = random.uniform(60, 600)
+        while at_s < seconds - SETTLE_S - 300:
+            stays_s = min(random.uniform(300, 2400), seconds - SETTLE_S - at_s)
+            visits.append(_visit(random, box, at_s, stays_s))
+            at_s += stays_s + random.uniform(60, 500)
     return tuple(sorted(visits, key=lambda visit: visit.at_s))
 
 
-def _faults(random: Random, boxes: tuple[Box, ...], seconds: int, per_hour: float) -> tuple[Fault, ...]:
-    """Faults until five minutes before the end: the rest is for draining."""
-    faults: list[Fault] = []
-    if not per_hour:
-        return ()
-    at_s = 120.0
-    while True:
-        at_s += random.expovariate(per_hour / 3600)
-        if at_s > seconds - 420:
-            return tuple(faults)
-        kind = random.choice(sorted(FAULT_KINDS))
-        shortest, longest = FAULT_KINDS[kind]
-        lasts_s = min(random.uniform(shortest, longest), seconds - 300 - at_s)
-        box = random.choice(boxes)
-        targets = {"box": box.name, "meter": random.choice(("grid", box.meter))}
-        faults.append(Fault(round(at_s, 1), kind, round(lasts_s, 1), targets.get(kind.split("_")[0], "")))
-
-
-def car(visit: Visit, random: Random) -> Car:
-    """The car of a visit."""
-    return Car(
-        f"car at {visit.box}", visit.phases, 16_000, visit.need_wh,
-        delay_ms=random.choice((5000, 6000, 8000, 11_000)), over_ms=random.choice((1000, 2000, 3000)),
+def _visit(random: Random, box: Box, at_s: float, stays_s: float) -> Visit:
+    phases = min(box.phases, random.choice((1, 2, 3, 3)))
+    drops = random.uniform(100, stays_s) if phases > 1 and random.random() < 0.2 else None
+    return Visit(
+        box.name, round(at_s, 1), round(stays_s, 1), phases, random.uniform(1500, 30_000),
+        late_s=random.choice((3.0, 3.0, 8.0, 40.0)), delay_ms=random.choice((5000, 6000, 8000, 11_000)),
+        over_ms=random.choice((1000, 2000, 3000)), one_phase_after_s=drops,
     )  # fmt: skip
 
 
-def weather(seed: int, start_ms: int, seconds: int) -> Weather:
+def _faults(random: Random, boxes: tuple[Box, ...], seconds: int, per_hour: float) -> tuple[Fault, ...]:
+    """Faults until some minutes before the end: the rest is for draining."""
+    faults: list[Fault] = []
+    if not per_hour:
+        return ()
+    kinds = [kind for kind in sorted(FAULT_KINDS) for _ in range(AS_OFTEN.get(kind, 1))]
+    at_s = 100.0
+    while True:
+        at_s += random.expovariate(per_hour / 3600)
+        if at_s > seconds - SETTLE_S:
+            return tuple(faults)
+        kind = random.choice(kinds)
+        shortest, longest = FAULT_KINDS[kind]
+        lasts_s = min(random.uniform(shortest, longest), seconds - SETTLE_S + 60 - at_s)
+        box = random.choice(boxes)
+        targets = {"box": box.name, "meter": random.choice(("grid", "pv", box.meter, box.meter))}
+        if kind == "meter_exchanged":
+            targets["meter"] = box.meter
+        faults.append(
+            Fault(round(at_s, 1), kind, round(lasts_s, 1), targets.get(kind.split("_")[0], ""), random.random())
+        )
+
+
+def weather(plan: Plan, seconds: int) -> Weather:
     """Sun with clouds that come and go, flats with steps of at most 0.4 In in 25 s."""
-    random = Random(f"{seed}/weather")
+    random = Random(f"{plan.seed}/weather")
     covers = [Cover(second, *random.choice(((0.1, 0.4), (0.5, 1.0), (0.8, 1.0)))) for second in range(0, seconds, 900)]
     sky = clouds(random, seconds, covers)
-    sun_w = [production_w(SUN_PEAK_W, start_ms + second * 1000, light) for second, light in enumerate(sky)]
+    sun_w = [production_w(SUN_PEAK_W, plan.epoch_ms + second * 1000, light) for second, light in enumerate(sky)]
     lunch = (seconds // 3, seconds // 2)
-    return Weather(start_ms, flats_ma(random, seconds, lunch, 6000, HOUSE_WORST_A * 1000), sun_w)
-
-
-def site_text(plan: Plan) -> str:
-    """The site file of this house."""
-    parts = [
-        f"""\
-[site]
-id = "sim-{plan.seed}"
-name = "Seeded house {plan.seed}"
-timezone = "Europe/Zurich"
-simulation = true
-
-[ocpp]
-listen = "0.0.0.0:9000"
-
-[[upstream]]
-id = "operator"
-url = "ws://csms:80/{{id}}"
-
-[[circuit]]
-id = "house"
-fuse_a = {HOUSE_FUSE_A}
-fuse = "gG"
-house_worst_a = {HOUSE_WORST_A}
-meter = "grid"
-
-[[circuit]]
-id = "garage"
-parent = "house"
-fuse_a = {GARAGE_FUSE_A}
-fuse = "MCB"
-house_worst_a = 0
-
-[[bus]]
-id = "lan"
-host = "lan"
-port = 502
-timeout_s = 0.5
-pause_s = 0.01
-
-[[meter]]
-id = "grid"
-model = "abb_b23"
-bus = "lan"
-unit = 1
-role = "grid"
-period_s = 1
-
-[[meter]]
-id = "pv"
-model = "iem3155"
-bus = "lan"
-unit = 2
-role = "production"
-
-[[participant]]
-id = "rest"
-name = "Flats"
-kind = "common"
-
-[tariff]
-id = "EGBB"
-default = "NT"
-windows = [
-    {{ class = "HT", days = "Mon-Fri", from = "07:00", to = "20:00" }},
-    {{ class = "HT", days = "Sat", from = "07:00", to = "13:00" }},
-]
-
-[cloud]
-broker = "mqtt://broker:1883"
-mqtt = "3.1.1"
-"""
-    ]
-    for line in sorted({box.line for box in plan.boxes}):
-        parts.append(f'\n[[bus]]\nid = "line{line}"\nhost = "line{line}"\nport = 4001\nrtu_over_tcp = true\n'
-                     "timeout_s = 0.5\npause_s = 0.02\n")  # fmt: skip
-    for box in plan.boxes:
-        rotation = "".join(f"L{phase + 1}" for phase in box.rotation[: box.phases])
-        parts.append(f"""
-[[meter]]
-id = "{box.meter}"
-model = "iem3155"
-bus = "line{box.line}"
-unit = {box.unit}
-role = "charger"
-
-[[charger]]
-id = "{box.name}"
-upstreams = ["operator"]
-circuit = "garage"
-rotation = "{rotation}"
-phases = {box.phases}
-max_a = 16
-fallback_a = {box.fallback_a}
-meter = "{box.meter}"
-participant = "p-{box.name}"
-
-[[participant]]
-id = "p-{box.name}"
-name = "Parking space {box.number}"
-kind = "charger"
-
-[[token]]
-id = "{box.card}"
-tenant = "T-{box.number}"
-""")
-    return "".join(parts)
+    return Weather(plan.epoch_ms, flats_ma(random, seconds, lunch, 6000, plan.house_worst_a * 1000), sun_w)

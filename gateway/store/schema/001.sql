@@ -143,9 +143,9 @@ CREATE TABLE session (
   split_version INTEGER NOT NULL DEFAULT 0,
   split TEXT                    -- the newest split.v1 (JSON), NULL until every interval of it is settled
 ) STRICT;
-CREATE UNIQUE INDEX session_transaction ON session (charger, transaction_id);
+CREATE UNIQUE INDEX session_transaction ON session (charger, transaction_id) WHERE transaction_id NOT IN (0, -1);
 CREATE INDEX session_open ON session (charger, connector) WHERE state <> 'ended';
-CREATE INDEX session_meter ON session (meter, begin_ms);
+CREATE INDEX session_meter ON session (meter, end_ms);
 
 CREATE TABLE record (           -- signed texts, never changed
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -189,6 +189,7 @@ CREATE TABLE interval (         -- one packed row per quarter hour
   handed TEXT                   -- carry and tanks that it received and that it hands on (JSON)
 ) STRICT;
 CREATE INDEX interval_dirty ON interval (k) WHERE dirty = 1;
+CREATE INDEX interval_unsettled ON interval (k) WHERE version = 0;
 CREATE INDEX interval_provisional ON interval (k) WHERE state = 'provisional';
 
 CREATE TABLE session_share (    -- one session in one interval, newest version

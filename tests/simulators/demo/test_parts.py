@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from simulators.__main__ import main
 from simulators.cars import Car
@@ -20,8 +20,9 @@ from simulators.demo.gateway_process import GatewayError, GatewayProcess
 from simulators.demo.house import House, _building
 from simulators.demo.meters import MeterBank, Unit
 from simulators.evidence import TruthLog
-from simulators.view import Story, lines_text, picture
+from simulators.view import Story, picture
 
+LARGE = ConsoleDimensions(140, 40)
 CLOCK = SiteClock(plan.EPOCH_MS, time.monotonic(), 60.0)
 
 
@@ -149,11 +150,11 @@ class Seen:
         return 5100.0
 
 
-def drawn(status) -> str:  # type: ignore[no-untyped-def]
-    console = Console(file=io.StringIO(), width=160)
+def drawn(status, size=LARGE) -> str:  # type: ignore[no-untyped-def]
+    console = Console(file=io.StringIO(), width=size.width, height=size.height)
     story = Story(plan.ZONE, console, plain=False)
     story.hear(plan.EPOCH_MS, "uplink_cut", {"text": "the uplink is cut"})
-    console.print(picture(Seen(), story, status))
+    console.print(picture(Seen(), story, status, size))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -172,9 +173,16 @@ def test_the_picture_of_a_living_gateway_shows_reasons_queues_and_the_solar_shar
     }
     text = drawn(status)
     assert "garage L2" in text
-    assert "1 lines up, 5 messages wait, 1 parked" in lines_text(status)
-    assert "waiting 7 billing 1 event" in text
-    assert "42 %" in text
+    assert "1 lines up, 5 wait, 1 parked" in text
+    assert "7 billing 1 event wait" in text
+    assert "42 % of the quarter from 11:45" in text
+
+
+def test_the_picture_fits_a_small_terminal():
+    lines = drawn(None, ConsoleDimensions(80, 24)).splitlines()
+    assert len(lines) <= 24 - 6  # one circuit and one box here, two and six in the demonstration
+    assert max(map(len, lines)) <= 80
+    assert "41.0 A" in "".join(lines)
 
 
 def test_without_a_terminal_each_event_is_one_line():

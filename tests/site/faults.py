@@ -1,0 +1,276 @@
+"""What can go wrong in the seeded house, each kind a few lines: `Faults.strike(fault)`."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from simulators.demo.meters import Unit
+from simulators.modbus_slave import Fault as SlaveFault
+
+from .plan import Fault
+
+if TYPE_CHECKING:
+    from .house import House
+
+FRESH_REGISTER_WH = 250.0
+
+
+class Faults:
+    """Makes the faults of a plan happen, and tells the story of each (simulators/README.md)."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def strike(self, fault: Fault) -> None:
+        """Wait for its time, let it happen, mend it."""
+        await asyncio.sleep(fault.at_s)
+        self._house.trace(f"fault {fault}")
+        self._tell("fault", kind=fault.kind, target=fault.target, lasts_s=fault.lasts_s)
+        await getattr(self, f"_{fault.kind}")(fault)
+
+    def _tell(self, what: str, **keys: Any) -> None:
+        self._house.events.event(what, **keys)
+
+    # Central system and cloud
+
+    async def _csms_away(self, fault: Fault) -> None:
+        self._tell("uplink_cut", link="csms")
+        await self._away("csms:80", fault.lasts_s)
+
+    async def _broker_away(self, fault: Fault) -> None:
+        await self._away("broker:1883", fault.lasts_s)
+
+    async def _away(self, name: str, lasts_s: float) -> None:
+        network = self._house.network
+        network.refuse(name, +1)
+        network.cut(name)
+        await asyncio.sleep(lasts_s)
+        network.refuse(name, -1)
+
+    async def _csms_slow(self, fault: Fault) -> None:
+        await self._slow("csms:80", fault, 4.0)
+
+    async def _slow(self, name: str, fault: Fault, latency_s: float) -> None:
+        link = self._house.network.link(name)
+        link.latency_s += latency_s
+        await asyncio.sleep(fault.lasts_s)
+        link.latency_s -= latency_s
+
+    async def _csms_half_open(self, fault: Fault) -> None:
+        self._tell("uplink_cut", link="csms")
+        await self._half_open("csms:80", fault)
+        self._tell("uplink_cut", link="csms")
+
+    async def _broker_half_open(self, fault: Fault) -> None:
+        await self._half_open("broker:1883", fault)
+
+    async def _half_open(self, name: str, fault: Fault) -> None:
+        link = self._house.network.link(name)
+        link.half_open += 1
+        await asyncio.sleep(fault.lasts_s)
+        link.half_open -= 1
+        self._house.network.cut(name)
+
+    async def _csms_late(self, fault: Fault) -> None:
+        await self._mischief(fault)
+
+    async def _csms_twice(self, fault: Fault) -> None:
+        await self._mischief(fault)
+
+    async def _csms_error(self, fault: Fault) -> None:
+        await self._mischief(fault)
+
+    async def _csms_unknown_id(self, fault: Fault) -> None:
+        await self._mischief(fault)
+
+    async def _csms_repeats_id(self, fault: Fault) -> None:
+        await self._mischief(fault)
+
+    async def _mischief(self, fault: Fault) -> None:
+        kinds = self._house.mischief.kinds
+        kinds.add(fault.kind)
+        await asyncio.sleep(fault.lasts_s)
+        kinds.discard(fault.kind)
+
+    async def _broker_forgets(self, fault: Fault) -> None:
+        self._house.broker.forget = True
+        await asyncio.sleep(fault.lasts_s)
+        self._house.broker.forget = False
+
+    async def _cloud_loses_acks(self, fault: Fault) -> None:
+        self._house.ingestor.faults.lose_acks += 3
+
+    # Wallboxes
+
+    async def _box_link_cut(self, fault: Fault) -> None:
+        self._house.network.cut(_link(fault))
+
+    async def _box_link_torn(self, fault: Fault) -> None:
+        """The next frame ends in its middle."""
+        self._house.network.link(_link(fault)).tear = True
+
+    async def _box_link_away(self, fault: Fault) -> None:
+        await self._lost(fault, self._away(_link(fault), fault.lasts_s))
+
+    async def _box_link_half_open(self, fault: Fault) -> None:
+        await self._lost(fault, self._half_open(_link(fault), fault))
+
+    async def _box_link_slow(self, fault: Fault) -> None:
+        await self._lost(fault, self._slow(_link(fault), fault, 2.5))
+
+    async def _lost(self, fault: Fault, happening: Any) -> None:
+        self._tell("charger_lost", charger=fault.target, disobeys=False)
+        await happening
+        self._tell("charger_back", charger=fault.target)
+
+    async def _box_link_split(self, fault: Fault) -> None:
+        link = self._house.network.link(_link(fault))
+        link.split = 0.5
+        await asyncio.sleep(fault.lasts_s)
+        link.split = 0.0
+
+    async def _box_reboot(self, fault: Fault) -> None:
+        self._house.chargers[fault.target].reboot()
+        self._house.network.cut(_link(fault))
+
+    async def _box_repeats(self, fault: Fault) -> None:
+        await self._house.chargers[fault.target].repeat_last()
+
+    async def _box_ignores(self, fault: Fault) -> None:
+        charger = self._house.chargers[fault.target]
+        if charger.ignores_ma is not None:
+            return
+        charger.ignores_ma = charger.offer_ma(self._house.clock.utc_ms()) or 0
+        self._tell("charger_lost", charger=fault.target, disobeys=True)
+        await asyncio.sleep(fault.lasts_s)
+        charger.ignores_ma = None
+        self._tell("charger_back", charger=fault.target)
+
+    # Meters
+
+    async def _meter_silent(self, fault: Fault) -> None:
+        await self._meter_fault(fault, SlaveFault("silent"))
+
+    async def _meter_late(self, fault: Fault) -> None:
+        await self._meter_fault(fault, SlaveFault("late", seconds=0.9, every=3))
+
+    async def _meter_garbled(self, fault: Fault) -> None:
+        await self._meter_fault(fault, SlaveFault("garbled", every=2))
+
+    async def _meter_zero(self, fault: Fault) -> None:
+        await self._meter_fault(fault, SlaveFault("equal", code=0))
+
+    async def _meter_frozen(self, fault: Fault) -> None:
+        await self._meter_fault(fault, SlaveFault("frozen"))
+
+    async def _meter_fault(self, fault: Fault, what: SlaveFault) -> None:
+        slave, unit = self._house.slaves[fault.target], self._house.units[fault.target]
+        faults: dict[int, Any] = slave.units.faults
+        slave.units._frozen.clear()
+        faults[unit] = what
+        self._tell("meter_silent", meter=fault.target, how=what.kind)
+        await asyncio.sleep(fault.lasts_s)
+        if faults.get(unit) is what:
+            del faults[unit]
+            self._tell("meter_back", meter=fault.target)
+
+    async def _meter_exchanged(self, fault: Fault) -> None:
+        """Another meter hangs there: another serial number, other registers."""
+        house = self._house
+        bank, unit = house.banks[fault.target], house.units[fault.target]
+        old = bank._units[unit]
+        house.building.advance(house.clock.utc_ms())
+        truth = house.building.meters[fault.target]
+        truth.pass_to(house.clock.utc_ms())
+        truth.import_wh = FRESH_REGISTER_WH + fault.size * 1000
+        bank._units[unit] = Unit(old.meter, old.model, old.serial + 1_000_000)
+        self._tell("meter_exchanged", meter=fault.target)
+        self._tell("meter_silent", meter=fault.target, how="exchanged")
+        await asyncio.sleep(5)
+        self._tell("meter_back", meter=fault.target)
+
+    # The gateway's machine
+
+    async def _disk_full(self, fault: Fault) -> None:
+        machine = self._house.machine
+        if machine is None:
+            return
+        machine.disk.full = True
+        self._tell("disk_full")
+        await asyncio.sleep(fault.lasts_s)
+        machine.disk.full = False
+        self._tell("disk_mended")
+
+    async def _clock_step(self, fault: Fault) -> None:
+        """The wall clock is set by up to 1.5 s, and set right again."""
+        machine = self._house.machine
+        if machine is None:
+            return
+        step_ms = round((fault.size - 0.5) * 3000)
+        machine.clock.offset_ms += step_ms
+        await asyncio.sleep(fault.lasts_s)
+        machine.clock.offset_ms -= step_ms
+
+    async def _kill(self, fault: Fault) -> None:
+        self._house.kill_gateway(power=False)
+        await self._switch_on(fault)
+
+    async def _power_cut(self, fault: Fault) -> None:
+        self._house.kill_gateway(power=True)
+        await self._switch_on(fault)
+
+    async def _kill_at_await(self, fault: Fault) -> None:
+        """Between two steps of its tasks, whichever they are."""
+        house, machine = self._house, self._house.machine
+        if machine is None:
+            return
+        died: asyncio.Future[None] = house.loop.create_future()
+
+        def die() -> None:
+            if house.machine is machine:
+                house.kill_gateway(power=False)
+            died.set_result(None)
+
+        house.loop.after_callbacks(machine.node, 1 + round(fault.size * 3000), die)
+        async with asyncio.timeout(60):
+            await died
+        await self._switch_on(fault)
+
+    async def _power_cut_at_write(self, fault: Fault) -> None:
+        """In the middle of what the database writes."""
+        house, machine = self._house, self._house.machine
+        if machine is None:
+            return
+        left = 1 + round(fault.size * 60)
+        died = asyncio.Event()
+
+        def on_write(_number: int) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0 and house.machine is machine:
+                house.pull_plug()
+                house.loop.call_soon(died.set, context=house.context)
+
+        machine.disk.on_write = on_write
+        try:
+            async with asyncio.timeout(120):
+                await died.wait()
+        except TimeoutError:
+            machine.disk.on_write = None
+            return
+        await self._switch_on(fault)
+
+    async def _switch_on(self, fault: Fault) -> None:
+        await asyncio.sleep(fault.lasts_s)
+        self._house.switch_on()
+
+
+def _link(fault: Fault) -> str:
+    return f"gw-{fault.target}:9000"
+
+
+def source(seed: int, name: str) -> Random:
+    """A random source of its own for each part: what one draws does not shift another's."""
+    return Random(f"{seed}/{name}")
