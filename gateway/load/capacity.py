@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.load.foreign import OLD_S, SILENT_S, ZERO, Draw, Sample, foreign
@@ -14,6 +14,8 @@ WINDOW_S = 15.0
 """Room counts for a rise only after it lasted this long."""
 SHORT_S = 3.0
 """A shortage must last this long before it stops a car, which then pauses for minutes; reductions do not wait."""
+STUBBORN_S = 8.0
+"""A circuit above its limit for this long: what cannot be read counts as the house's, and may stop a car."""
 URGENT_PERCENT = 125
 """Above this much of the limit nothing waits."""
 MARGIN_MA = 500
@@ -31,10 +33,12 @@ class Sight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What is remembered of a circuit: the estimates of the last seconds, oldest first."""
+    """What is remembered of a circuit: the estimates of the last seconds, oldest first, and since when it carries more
+    than its limit, and much more."""
 
     sight: Sight = Sight.SILENT
     window: tuple[Sample, ...] = ()
+    over_since_s: float | None = None
     high_since_s: float | None = None
 
 
@@ -81,15 +85,21 @@ def _measured(
     node: Node, most: int, samples: Sequence[Sample], draws: Sequence[Draw], now_s: float
 ) -> tuple[Node, Room]:
     rest = foreign(samples, draws, now_s)
-    seen = _remember(node, Sight.FRESH, rest.likely, now_s)
     load = samples[-1].ma
+    since_s = None if max(load) <= most else now_s if node.over_since_s is None else node.over_since_s
+    seen = replace(_remember(node, Sight.FRESH, rest.likely, now_s), over_since_s=since_s)
     over = [value > most for value in load]
     now = [high if too_much else likely for high, likely, too_much in zip(rest.highest, rest.likely, over, strict=True)]
     careful = [max(max(sample.ma[phase] for sample in seen.window), now[phase]) for phase in range(3)]
     short = 0.0 if max(load) * 100 > most * URGENT_PERCENT else SHORT_S
     lately = [sample.ma for sample in seen.window if now_s - sample.at_s <= short]
+    keep = [max(0, most - min(ma[phase] for ma in lately)) for phase in range(3)]
+    if since_s is not None and now_s - since_s >= STUBBORN_S:
+        keep = [
+            max(0, most - value) if too_much else left for left, value, too_much in zip(keep, now, over, strict=True)
+        ]
     found = Room(
-        keep=_three([max(0, most - min(ma[phase] for ma in lately)) for phase in range(3)]),
+        keep=_three(keep),
         fill=_three([max(0, most - value - MARGIN_MA) for value in careful]),
         booked=_three([max(0, most - value) for value in now]),
         house=rest.likely,
@@ -101,7 +111,7 @@ def _measured(
 
 def _remember(node: Node, sight: Sight, house: PhaseMa, now_s: float) -> Node:
     kept = tuple(sample for sample in node.window if now_s - sample.at_s < WINDOW_S)
-    return Node(sight, (*kept, Sample(now_s, house)), node.high_since_s)
+    return Node(sight, (*kept, Sample(now_s, house)), None, node.high_since_s)
 
 
 def _same(ma: int) -> PhaseMa:

@@ -56,8 +56,11 @@ class Intake:
     def resume(self, starts: list[Entry]) -> None:
         """Starts that a kill left without an answer: the CSMS has one CALL timeout, then we answer (rule R48)."""
         for entry in starts:
-            self._starts[entry.entry] = self._core.version.read(frames.parse(entry.frame))
-            self._core.do(Wake(_key(entry.entry), self._core.ocpp.call_timeout_s, "link"))
+            message = self._starts[entry.entry] = self._core.version.read(frames.parse(entry.frame))
+            if self._core.upstream is None or self._local_answer(message):
+                self._answer_ourselves(entry.entry)
+            else:
+                self._core.do(Wake(_key(entry.entry), self._core.ocpp.call_timeout_s, "link"))
 
     def take(self, message: Message) -> None:
         """A transaction message has come."""

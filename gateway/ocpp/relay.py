@@ -137,7 +137,7 @@ class Relay:
         elif isinstance(event, Woke):
             self._woke(event.key)
         elif isinstance(event, Opened):
-            self._charger_opened() if event.side == "charger" else self._registration.csms_opened()
+            self._charger_opened() if event.side == "charger" else self._csms_opened()
         elif isinstance(event, Closed):
             self._charger_closed() if event.side == "charger" else self._csms_closed(event.why)
         elif isinstance(event, ReadingTaken):
@@ -264,6 +264,11 @@ class Relay:
     def _leave(self) -> None:
         self._core.do(Dial(False))
         self._core.do(Close("csms", 1001, "the charger is gone"))
+
+    def _csms_opened(self) -> None:
+        self._registration.csms_opened()
+        if not self._core.to_charger.connected:
+            self._core.do(Wake(_LEAVE, STAY_S, "site"))
 
     def _csms_closed(self, why: str) -> None:
         core = self._core

@@ -188,7 +188,8 @@ def of_bare_bytes(data: bytes, signature: bytes) -> Signed:
     register = int.from_bytes(data[31:39], "little")
     scaler = int.from_bytes(data[30:31], signed=True)
     page = int.from_bytes(data[19:23], "little")
-    return Signed(data, signature, SECP192R1, data[:10].hex(), page, _scaled(register, scaler))
+    curve = SECP256R1 if len(signature) in (64, 66) else SECP192R1
+    return Signed(data, signature, curve, data[:10].hex(), page, _scaled(register, scaler))
 
 
 def of_mennekes(process: ET.Element) -> list[Signed]:

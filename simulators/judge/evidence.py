@@ -73,8 +73,13 @@ class Evidence:
 
     @cached_property
     def slack_ms(self) -> int:
-        """How far two logs of one event may lie apart: 5 real ms beside the stall, in site milliseconds."""
-        return round(self.speed * 5) + self.widen_ms
+        """How far two logs of one event may lie apart: 5 real ms beside the stall, and what a stepped clock is off."""
+        return round(self.speed * 5) + self.widen_ms + int(self.scale.get("clock_off_ms", 0))
+
+    @cached_property
+    def must_show(self) -> bool:
+        """A told story must show every rule at work; a seeded watch (`"watch": true`) may have had no occasion for one."""
+        return not self.scale.get("watch", False)
 
     @cached_property
     def public_keys(self) -> dict[str, str]:

@@ -91,7 +91,8 @@ class Limit:
 
 def _alone(evidence: Evidence, notes: Notes) -> None:
     deaths = [death for death in evidence.told("gateway_killed") if death.at_ms < evidence.end_ms]
-    if not notes.expect(bool(deaths), "the gateway was never killed: nothing shows what the boxes do alone"):
+    if not deaths:
+        notes.expect(not evidence.must_show, "the gateway was never killed: nothing shows what the boxes do alone")
         return
     limits = confirmed_limits(evidence)
     drew = 0
@@ -103,11 +104,11 @@ def _alone(evidence: Evidence, notes: Notes) -> None:
             drew += seen > 0
             highest = max(highest, most)
         notes.expect(
-            until - death.at_ms > ALONE_AFTER_MS,
+            until - death.at_ms > ALONE_AFTER_MS or not evidence.must_show,
             f"alone for only {(until - death.at_ms) / 1000:.0f} s: no fallback seen",
         )
         notes.figure("alone", f"{(until - death.at_ms) / 1000:.0f} s")
-    notes.expect(drew > 0, "no car drew current while the gateway was dead")
+    notes.expect(drew > 0 or not evidence.must_show, "no car drew current while the gateway was dead")
     notes.figure("boxes that charged alone", drew)
     notes.figure("largest draw from 150 s on", f"{highest / 1000:.1f} A")
 
@@ -124,6 +125,9 @@ def _box_alone(
     alone = [row for row in rows if row[0] >= death_ms]
     if not notes.expect(bool(alone), f"nothing is known of what {box.id} drew while the gateway was dead"):
         return 0, 0
+    if _disobeyed(evidence, box.id, death_ms - CAR_FOLLOWS_MS, until_ms):
+        return 0, 0
+    least = max((int(told.data["ma"]) for told in evidence.told("charger_holds") if told.data["charger"] == box.id), default=0)
     begun_ms = -CAR_STARTS_MS - evidence.widen_ms
     before = 0
     most = 0
@@ -138,11 +142,26 @@ def _box_alone(
         most = max(most, current_ma) if settled else most
         allowed = box.fallback_ma if settled else _allowed(evidence, box, limits, at_ms)
         notes.expect(
-            current_ma <= allowed + TOLERANCE_MA,
+            current_ma <= max(allowed, least) + TOLERANCE_MA,
             f"{box.id} drew {current_ma / 1000:.1f} A {after_ms / 1000:.0f} s after the gateway's death, "
             f"{'its fallback' if settled else 'its last confirmed limit'} is {allowed / 1000:.1f} A",
         )
     return sum(row[1] > TOLERANCE_MA for row in alone), most
+
+
+def _disobeyed(evidence: Evidence, box: str, since_ms: int, until_ms: int) -> bool:
+    """It was broken on purpose: it ignored what it was told."""
+    open_ms: int | None = None
+    for told in evidence.told("charger_lost", "charger_back"):
+        if told.data.get("charger") != box:
+            continue
+        if told.what == "charger_lost" and told.data.get("disobeys"):
+            open_ms = told.at_ms
+        elif open_ms is not None and open_ms <= until_ms and since_ms <= told.at_ms + CAR_FOLLOWS_MS:
+            return True
+        elif told.what == "charger_back":
+            open_ms = None
+    return open_ms is not None and open_ms <= until_ms
 
 
 def _allowed(evidence: Evidence, box: Box, limits: list[Limit], at_ms: int) -> int:

@@ -32,7 +32,7 @@ def check(evidence: Evidence) -> Finding:
         read = json.loads(payload)
         if isinstance(read, dict) and is_transactional(action, read):
             received.setdefault(charger, []).append(Message(message_id, action, read))
-    notes.expect(bool(received), "the CSMS received no transaction message")
+    notes.expect(bool(received) or not evidence.must_show, "the CSMS received no transaction message")
     repeats = 0
     for charger, messages in sorted(received.items()):
         first = _each_once(charger, messages, notes)

@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.model import LimitOutcome, Reading, TimeQuality
-from gateway.ocpp import actions as act
-from gateway.site import Token
+from gateway.model import Reading, TimeQuality
 from gateway.store import journal, outbox
 from tests.ocpp.bench import Bench, meter, start, started, stop
-from tests.ocpp.wires import make_charger
 
 LOCAL = 2**31 - 1
 
@@ -288,105 +285,6 @@ def test_a_box_that_does_not_boot_is_asked_once() -> None:
     assert [frame[3] for frame in triggers] == [{"requestedMessage": "BootNotification"}]
 
 
-def test_both_authorities_join_their_verdicts() -> None:
-    """The site's token makes an Invalid of the CSMS Accepted, a Blocked stands; the rest of the answer stays."""
-    charger = make_charger(upstream="csms", authority="both")
-    bench = Bench(charger, tokens=(Token(id="CARD-A", tenant="anna"),)).accepted()
-    for said, heard in (("Invalid", "Accepted"), ("Blocked", "Blocked"), ("Accepted", "Accepted")):
-        bench.say("charger", [2, said, "Authorize", {"idTag": "card-a"}])
-        bench.say("csms", [3, said, {"idTagInfo": {"status": said}, "vendor": 1}])
-        assert bench.take("charger") == [[3, said, {"idTagInfo": {"status": heard}, "vendor": 1}]]
-
-
-def test_under_the_sites_authority_the_gateway_answers_and_the_csms_is_told() -> None:
-    """Authority site with an upstream: the start is answered at once; the id is mapped when the CSMS gives its own."""
-    charger = make_charger(upstream="csms", authority="site")
-    bench = Bench(charger, tokens=(Token(id="CARD-A", tenant="anna"),)).accepted()
-    bench.say("charger", [2, "a", "Authorize", {"idTag": "CARD-A"}])
-    bench.say("charger", start())
-    assert [frame[2]["idTagInfo"]["status"] for frame in bench.take("charger")] == ["Accepted", "Accepted"]
-    assert bench.take("csms") == [start()]
-    bench.say("csms", started("s1", 5, "Invalid"))
-    bench.say("charger", stop("e1", LOCAL))
-    assert bench.take("csms") == [stop("e1", 5)]
-    assert bench.take("charger") == [], "the stop waits for the CSMS, and no remote stop was sent"
-
-
-def test_list_and_cache_decide_offline() -> None:
-    """Rules R41, R42: list before cache before policy; ClearCache clears ours too; both commands reach the charger."""
-    charger = make_charger(upstream="csms", authority="csms")
-    bench = Bench(charger).accepted()
-    for tag, status in (("A", "Accepted"), ("B", "Accepted"), ("C", "Accepted")):
-        bench.say("charger", [2, tag, "Authorize", {"idTag": tag}])
-        bench.say("csms", [3, tag, {"idTagInfo": {"status": status}}])
-    entries = [{"idTag": "b", "idTagInfo": {"status": "Blocked"}}, {"idTag": "D", "idTagInfo": {"status": "Accepted"}}]
-    update = {"listVersion": 3, "updateType": "Full", "localAuthorizationList": entries}
-    bench.take("charger")
-    bench.say("csms", [2, "l", "SendLocalList", update])
-    assert bench.take("charger") == [[2, "l", "SendLocalList", update]]
-    bench.say("charger", [3, "l", {"status": "Accepted"}])
-    bench.close("csms")
-    bench.restart()
-    bench.open("charger")
-
-    def verdicts() -> dict[str, str]:
-        for tag in "ABCDE":
-            bench.say("charger", [2, tag, "Authorize", {"idTag": tag}])
-        return {frame[1]: frame[2]["idTagInfo"]["status"] for frame in bench.take("charger") if frame[0] == 3}
-
-    expected = {"A": "Accepted", "B": "Blocked", "C": "Accepted", "D": "Accepted", "E": "Invalid"}
-    assert verdicts() == expected
-    bench.open("csms")
-    bench.say("csms", [2, "c", "ClearCache", {}])
-    bench.close("csms")
-    bench.take("charger")
-    assert verdicts() == {**expected, "A": "Invalid", "C": "Invalid"}
-
-
-def test_reductions_overtake_raises_and_those_overtake_commands() -> None:
-    """Design rule 7: one open CALL; a newer limit takes the place of one that still waits."""
-    bench = Bench().accepted()
-    bench.say("charger", start())
-    bench.say("csms", started("s1", 5))
-    bench.take("charger")
-    bench.say("csms", [2, "c1", "Reset", {"type": "Soft"}])
-    bench.say("csms", [2, "c2", "UnlockConnector", {"connectorId": 1}])
-    bench.feed(act.SetLimit(1, 1, 10_000, 120, raising=True))
-    bench.feed(act.SetLimit(2, 1, 6_000, 120, raising=False))
-    assert [frame[2] for frame in bench.take("charger")] == ["Reset"]
-    bench.say("charger", [3, "c1", {"status": "Accepted"}])
-    first = bench.take("charger")[0]
-    assert first[3]["csChargingProfiles"]["chargingSchedule"]["chargingSchedulePeriod"][0]["limit"] == 6
-    bench.say("charger", [3, first[1], {"status": "Accepted"}])
-    assert bench.limits[2] is LimitOutcome.CONFIRMED
-
-
-def test_a_remote_start_reaches_the_charger_without_its_charging_profile() -> None:
-    """Only our profile is in the charger: the CSMS's limits through the composite, the rest of the frame stays."""
-    bench = Bench().accepted()
-    schedule = {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 8}]}
-    profile = {
-        "chargingProfileId": 1, "stackLevel": 0, "chargingProfilePurpose": "TxProfile",
-        "chargingProfileKind": "Relative", "chargingSchedule": schedule,
-    }  # fmt: skip
-    bench.say("csms", [2, "r", "RemoteStartTransaction", {"idTag": "X", "chargingProfile": profile, "connectorId": 1}])
-    assert bench.take("charger") == [[2, "r", "RemoteStartTransaction", {"idTag": "X", "connectorId": 1}]]
-    bench.say("charger", start())
-    bench.say("csms", started("s1", 5))
-    state = bench.relay.connectors(act.Now(bench.utc_ms, 0.0))[0]
-    assert state.csms_limit_ma == 8000
-
-
-def test_the_csms_may_not_unhook_the_charger() -> None:
-    """Rule R17: told, refused, and not relayed; other keys are."""
-    bench = Bench().accepted()
-    bench.say("csms", [2, "k", "ChangeConfiguration", {"key": "AuthorizationKey", "value": "x"}])
-    assert bench.take("csms") == [[3, "k", {"status": "Rejected"}]]
-    bench.say("csms", [2, "k2", "ChangeConfiguration", {"key": "HeartbeatInterval", "value": "60"}])
-    assert bench.take("charger")[0][1] == "k2"
-    assert "unhook_refused" in bench.kinds()
-
-
 def test_the_csms_leaves_with_the_charger_once_it_has_everything() -> None:
     """It sees the charger as if connected directly: a minute after the box went, its connection closes."""
     bench = Bench().accepted()
@@ -461,3 +359,45 @@ def test_a_charger_that_reconnects_gets_no_answers_of_its_older_connection() -> 
     assert _answers(bench.take("charger")) == []
     bench.say("charger", start())
     assert _answers(bench.take("charger")) == ["s1"]
+
+
+def test_a_restart_without_the_box_tells_the_csms_the_rest_and_leaves() -> None:
+    """The journal drains although the charger is gone; then the CSMS sees it gone, too."""
+    bench = Bench().accepted()
+    bench.close("csms")
+    bench.say("charger", start())
+    bench.restart()
+    assert bench.dialled
+    bench.open("csms")
+    assert bench.take("csms") == [start()]
+    bench.say("csms", started("s1", 5))
+    bench.later(61)
+    assert bench.closed == ["csms"]
+
+
+@pytest.mark.parametrize("asked_again", [True, False])
+def test_a_kill_between_the_entry_and_its_answer(asked_again: bool) -> None:
+    """Rule R48: the CSMS has one CALL timeout; then we answer, so that nobody waits behind the start."""
+    bench = Bench().accepted()
+    bench.say("charger", start())
+    bench.restart()
+    bench.open("charger")
+    if asked_again:
+        bench.say("charger", start())
+        assert _answers(bench.take("charger")) == ["s1"]
+    else:
+        bench.later(15)
+    assert bench.journal() == [("StartTransaction", LOCAL, "sent")]
+
+
+def test_a_kill_after_the_answer_of_the_csms_was_kept() -> None:
+    """The box never got it: the same answer again, and nothing is sent twice."""
+    bench = Bench().accepted()
+    bench.say("charger", start())
+    bench.close("charger")
+    bench.say("csms", started("s1", 5))
+    bench.restart()
+    bench.open("charger", "csms")
+    bench.say("charger", start())
+    assert started("s1", 5) in bench.take("charger")
+    assert [frame for frame in bench.take("csms") if frame[2] == "StartTransaction"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -105,17 +106,25 @@ class Faults:
     # Wallboxes
 
     async def _box_link_cut(self, fault: Fault) -> None:
-        self._house.network.cut(_link(fault))
+        self._cut(fault)
 
     async def _box_link_torn(self, fault: Fault) -> None:
         """The next frame ends in its middle."""
         self._house.network.link(_link(fault)).tear = True
+        self._tell("charger_cut", charger=fault.target)
+
+    def _cut(self, fault: Fault) -> None:
+        self._tell("charger_cut", charger=fault.target)
+        self._house.network.cut(_link(fault))
 
     async def _box_link_away(self, fault: Fault) -> None:
+        self._tell("charger_cut", charger=fault.target)
         await self._lost(fault, self._away(_link(fault), fault.lasts_s))
 
     async def _box_link_half_open(self, fault: Fault) -> None:
+        self._tell("charger_cut", charger=fault.target)
         await self._lost(fault, self._half_open(_link(fault), fault))
+        self._tell("charger_cut", charger=fault.target)
 
     async def _box_link_slow(self, fault: Fault) -> None:
         await self._lost(fault, self._slow(_link(fault), fault, 2.5))
@@ -133,7 +142,7 @@ class Faults:
 
     async def _box_reboot(self, fault: Fault) -> None:
         self._house.chargers[fault.target].reboot()
-        self._house.network.cut(_link(fault))
+        self._cut(fault)
 
     async def _box_repeats(self, fault: Fault) -> None:
         await self._house.chargers[fault.target].repeat_last()
@@ -226,16 +235,17 @@ class Faults:
         house, machine = self._house, self._house.machine
         if machine is None:
             return
-        died: asyncio.Future[None] = house.loop.create_future()
+        died = asyncio.Event()
 
         def die() -> None:
             if house.machine is machine:
                 house.kill_gateway(power=False)
-            died.set_result(None)
+            died.set()
 
         house.loop.after_callbacks(machine.node, 1 + round(fault.size * 3000), die)
-        async with asyncio.timeout(60):
-            await died
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                await died.wait()
         await self._switch_on(fault)
 
     async def _power_cut_at_write(self, fault: Fault) -> None:

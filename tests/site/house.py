@@ -18,7 +18,7 @@ from gateway.records.signing import list_keys
 from gateway.site_file import load_site
 from simulators.building import Building, Outlet
 from simulators.charger import ChargerPlan
-from simulators.cars import Car
+from simulators.cars import MIN_OFFER_MA, Car
 from simulators.clock import QUARTER_MS, SiteClock, iso
 from simulators.cloud.ingestor import Ingestor
 from simulators.cloud.wire import Delivery
@@ -87,6 +87,7 @@ class House:
         self.units: dict[str, int] = {}
         self.banks: dict[str, MeterBank] = {}
         self.watch = Watch(plan, self.building, self.chargers, self.clock)
+        self.events.listeners.append(self.watch.hear)
         self.site_file = folder / "site.toml"
         self.site_file.write_text(site_text(plan), encoding="utf-8")
         self.machine: Machine | None = None
@@ -126,16 +127,25 @@ class House:
             self.charger_frames,
         )
         charger.quirk = box.quirk
+        if box.quirk == "no_zero":
+            self.events.event("charger_holds", charger=box.name, ma=MIN_OFFER_MA)
         return charger
 
     def trace(self, line: str) -> None:
         """One line for who watches."""
         self._tracer(f"{self.loop.time():9.3f} {line}")
 
+    def _write_scale(self) -> None:
+        scale = {"epoch": iso(self.plan.epoch_ms), "monotonic": 0.0, "speed": 1, "seed": self.plan.seed, "watch": True}
+        if any(fault.kind == "clock_step" for fault in self.plan.faults):
+            scale["clock_off_ms"] = CLOCK_OFF_MS
+        (self.folder / "scale.json").write_text(json.dumps(scale))
+
     # Life
 
     async def run(self, until_s: float | None = None) -> None:
         """Live through the plan, drain, stop; with `until_s` only so far, and nothing is drained."""
+        self._write_scale()
         await self._open()
         faults = Faults(self)
         world = [self._seconds(), self.ingestor.run(), *(charger.run() for charger in self.chargers.values())]
@@ -208,10 +218,6 @@ class House:
         (evidence / "beat.json").write_text('{"longest_stall_ms": 0.0}\n')
         keys = list_keys(self.folder / "state" / "keys")
         (evidence / "public_keys.json").write_text(json.dumps({"v": 1, "keys": keys}))
-        scale = {"epoch": iso(self.plan.epoch_ms), "monotonic": 0.0, "speed": 1, "seed": self.plan.seed, "watch": True}
-        if any(fault.kind == "clock_step" for fault in self.plan.faults):
-            scale["clock_off_ms"] = CLOCK_OFF_MS
-        (self.folder / "scale.json").write_text(json.dumps(scale))
 
     # The gateway
 

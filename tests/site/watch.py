@@ -18,8 +18,11 @@ from .boxes import SeededCharger
 from .plan import Box, Plan
 
 MIN_MA, MAX_MA = 6000, 16_000
-GRACE_S = {"": 25, "silent": 35, "lost": 45}
-"""How long the sum may be too large where something outside has changed (design I1p)."""
+GRACE_S = {"": 25, "silent": 35, "lost": 45, "dead": 10**9}
+"""How long the sum may be too large where something outside has changed (design I1p); a dead gateway has no limits."""
+
+ADJACENT_S = {"silent": 30.0, "lost": 150.0, "dead": 60.0}
+"""A trouble explains what happens for so long after it is over."""
 
 TOLERANCE_MA = 200
 
@@ -43,11 +46,13 @@ class Watch:
         self, plan: Plan, building: Building, chargers: Mapping[str, SeededCharger], clock: SiteClock
     ) -> None:
         self.violations: list[Violation] = []
-        self.trouble: dict[str, str] = {}
-        """What is wrong now or was a moment ago, by who: "silent" or "lost"."""
+        self.trouble: dict[str, str] = {"gateway": "dead"}
+        """What is wrong now or was a moment ago, by who: "silent", "lost" or "dead"."""
+        self._over: dict[str, float] = {}
         self._plan, self._building, self._chargers, self._clock = plan, building, chargers, clock
         self._over_s: dict[tuple[str, int], int] = {}
         self._told: set[tuple[str, str, int]] = set()
+        self._may: dict[str, int] = {}
         self.limits_seen = 0
         self.seconds = 0
         for charger in chargers.values():
@@ -72,9 +77,28 @@ class Watch:
             if limit_ma and not MIN_MA <= limit_ma <= MAX_MA:
                 self._violated("I2", f"{charger.name} was given {limit_ma / 1000:.1f} A")
 
+    def hear(self, what: str, data: Mapping[str, Any]) -> None:
+        """The story as it happens (simulators/README.md)."""
+        if what == "charger_lost":
+            self._begin(str(data["charger"]), "lost")
+        elif what == "meter_silent" and data["meter"] == "grid":
+            self._begin("grid", "silent")
+        elif what in ("gateway_killed", "gateway_stopped"):
+            self._begin("gateway", "dead")
+        elif what in ("charger_back", "meter_back", "gateway_ready"):
+            who = str(data.get("charger") or data.get("meter") or "gateway")
+            if who in self.trouble:
+                self._over[who] = self._clock.utc_ms() / 1000 + ADJACENT_S[self.trouble[who]]
+
+    def _begin(self, who: str, kind: str) -> None:
+        self.trouble[who] = kind
+        self._over.pop(who, None)
+
     def second(self, now_ms: int) -> None:
         """One second has passed."""
         self.seconds += 1
+        for who in [who for who, until_s in self._over.items() if until_s <= now_ms / 1000]:
+            del self._over[who], self.trouble[who]
         self._sums(within=False)
 
     def _sums(self, *, within: bool) -> None:
@@ -85,9 +109,11 @@ class Watch:
             return  # a box that was never connected since it was new: nobody could tell it anything
         grace_s = self._grace_s()
         may_ma = [0, 0, 0]
+        self._may.clear()
         for box, charger in boxes:
-            for phase in box.rotation[: box.phases]:
-                may_ma[phase] += _may_ma(box, charger, now_ms)
+            self._may[box.name] = _may_ma(charger, now_ms)
+            for phase in _phases(box, charger):
+                may_ma[phase] += self._may[box.name]
         for phase in range(3):
             self._judge("garage", phase, may_ma[phase], 0, self._plan.garage_fuse_a * 1000, grace_s, within)
             if not within:
@@ -109,9 +135,14 @@ class Watch:
             self._violated(
                 "I1",
                 f"{circuit} L{phase + 1}: the boxes may draw {may_ma / 1000:.1f} A beside {rest_ma / 1000:.1f} A, "
-                f"its limit is {limit_ma / 1000:.0f} A, for {self._over_s.get(key, 0)} s",
+                f"its limit is {limit_ma / 1000:.0f} A, for {self._over_s.get(key, 0)} s ({self._each(phase)})",
                 key,
             )
+
+    def _each(self, phase: int) -> str:
+        """What each box on a phase may draw."""
+        there = [box.name for box in self._plan.boxes if phase in _phases(box, self._chargers[box.name])]
+        return ", ".join(f"{name} {self._may[name] / 1000:g}" for name in there)
 
     def _rest_ma(self, phase: int) -> int:
         """What flows in the house beside the boxes; sun counts as far as it is there."""
@@ -129,7 +160,13 @@ class Watch:
             self.violations.append(Violation(at_s, invariant, text))
 
 
-def _may_ma(box: Box, charger: SeededCharger, now_ms: int) -> int:
+def _phases(box: Box, charger: SeededCharger) -> tuple[int, ...]:
+    """The phases on which current may flow: those of the car that is there, else all."""
+    car = charger.outlet.car
+    return box.rotation[: box.phases if car is None else min(car.phases, box.phases)]
+
+
+def _may_ma(charger: SeededCharger, now_ms: int) -> int:
     """A disobedient box counts with what its car draws, if that is more."""
     may_ma = charger.may_draw_ma(now_ms)
     if charger.disobeys:
