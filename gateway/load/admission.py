@@ -120,7 +120,9 @@ def admit(
     for claim in spent:
         if minima.fits(claim, minima.room):
             minima.admit(claim)
-    return Admission(frozenset(minima.admitted), _queue(wanting, minima.admitted, dwell_s, now_s), dwell_s)
+    left = [room - (most - less) for room, most, less in zip(minima.room, keep, fill, strict=True)]
+    pausing = {claim.ref for claim in waiting if not claim.ready and minima.fits(claim, left)}
+    return Admission(frozenset(minima.admitted), _queue(wanting, minima.admitted, pausing, dwell_s, now_s), dwell_s)
 
 
 def _admit_waiting(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int], fill: Sequence[int]) -> None:
@@ -156,9 +158,12 @@ def _dwell(claims: Sequence[Claim], capacity: Sequence[int]) -> float:
 
 
 def _queue(
-    claims: Sequence[Claim], admitted: set[ConnectorRef], dwell_s: float, now_s: float
+    claims: Sequence[Claim], admitted: set[ConnectorRef], pausing: set[ConnectorRef], dwell_s: float, now_s: float
 ) -> dict[ConnectorRef, Place]:
-    """Places of everybody who got nothing; each expects the turn when enough of those who charge have had theirs."""
+    """Places of everybody who got nothing; each expects the turn when enough of those who charge have had theirs.
+
+    `pausing` would fit, and only wait for the end of their pause.
+    """
     out = sorted(
         (claim for claim in claims if claim.ref not in admitted),
         key=lambda claim: (now_s if claim.on else claim.since_s, claim.ref),
@@ -170,10 +175,12 @@ def _queue(
     )
     places = {}
     for number, claim in enumerate(out):
+        pause_s = OFF_S if claim.on else 0.0 if claim.ready else max(0.0, OFF_S - (now_s - claim.since_s))
         wait_s = None
-        if ends:
+        if claim.ref in pausing:
+            wait_s = pause_s
+        elif ends:
             rounds, turn = divmod(number, len(ends))
-            pause_s = OFF_S if claim.on else 0.0 if claim.ready else max(0.0, OFF_S - (now_s - claim.since_s))
             wait_s = max(ends[turn] + rounds * dwell_s, pause_s)
         places[claim.ref] = Place(number + 1, wait_s)
     return places

@@ -18,6 +18,14 @@ STUBBORN_S = 8.0
 """A circuit above its limit for this long: what cannot be read counts as the house's, and may stop a car."""
 URGENT_PERCENT = 125
 """Above this much of the limit nothing waits."""
+RISE_S = 3.0
+RISE_MA = 300
+"""A house that rises by at least this in each of two spans of `RISE_S` goes on rising: a cloud, not a kettle ..."""
+LEAD_S = 8.0
+"""... and cars follow a reduction only this much later (reading, link, 5 s of IEC 61851, the car), so it is lower by
+what the house will have gained until then ..."""
+LEAD_MOST_MA = 4000
+"""... at most by this."""
 MARGIN_MA = 500
 """Left free beside a measured house, so that the noise of the meters takes nothing back."""
 
@@ -46,9 +54,10 @@ class Node:
 class Room:
     """Current for our chargers in sum, mA per phase, their reservations not yet taken off.
 
-    `keep`: by the likeliest estimate of the house, its lowest of the last 3 s, for cars that charge. `fill`: by its largest value of the last
-    seconds, less a margin, for everything that rises or begins. `booked`: what the sum of the limits must not exceed
-    now; where the circuit's meter shows more than the limit, whatever is not yet read counts as the house's.
+    `keep`: by the likeliest estimate of the house, its lowest of the last 3 s, for cars that charge. `fill`: by its
+    largest value of the last seconds, less a margin, for everything that rises or begins. `booked`: what the sum of the
+    limits must not exceed now, a steady rise of the house ahead; where the circuit's meter shows more than the limit,
+    whatever is not yet read counts as the house's.
     """
 
     keep: PhaseMa
@@ -90,7 +99,8 @@ def _measured(
     seen = replace(_remember(node, Sight.FRESH, rest.likely, now_s), over_since_s=since_s)
     over = [value > most for value in load]
     now = [high if too_much else likely for high, likely, too_much in zip(rest.highest, rest.likely, over, strict=True)]
-    careful = [max(max(sample.ma[phase] for sample in seen.window), now[phase]) for phase in range(3)]
+    soon = [value + _lead_ma(seen.window, phase, now_s) for phase, value in enumerate(now)]
+    careful = [max(max(sample.ma[phase] for sample in seen.window), soon[phase]) for phase in range(3)]
     short = 0.0 if max(load) * 100 > most * URGENT_PERCENT else SHORT_S
     lately = [sample.ma for sample in seen.window if now_s - sample.at_s <= short]
     keep = [max(0, most - min(ma[phase] for ma in lately)) for phase in range(3)]
@@ -101,12 +111,26 @@ def _measured(
     found = Room(
         keep=_three(keep),
         fill=_three([max(0, most - value - MARGIN_MA) for value in careful]),
-        booked=_three([max(0, most - value) for value in now]),
+        booked=_three([max(0, most - value) for value in soon]),
         house=rest.likely,
         load=load,
         age_s=now_s - samples[-1].at_s,
     )
     return seen, found
+
+
+def _lead_ma(window: Sequence[Sample], phase: int, now_s: float) -> int:
+    """What a steady rise of the house adds until a reduction is felt; 0 for a step, which is over when it is seen."""
+    newest, before, first = (_past(window, phase, now_s - spans * RISE_S) for spans in (0, 1, 2))
+    if newest is None or before is None or first is None:
+        return 0
+    rise_ma = min(newest - before, before - first)
+    return min(LEAD_MOST_MA, round(rise_ma * LEAD_S / RISE_S)) if rise_ma >= RISE_MA else 0
+
+
+def _past(window: Sequence[Sample], phase: int, at_s: float) -> int | None:
+    """The newest estimate that is not later than `at_s`; None where the window does not reach back so far."""
+    return next((sample.ma[phase] for sample in reversed(window) if sample.at_s <= at_s), None)
 
 
 def _remember(node: Node, sight: Sight, house: PhaseMa, now_s: float) -> Node:

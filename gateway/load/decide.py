@@ -116,7 +116,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
         rooms=rooms,
     )
     if _awaits_meters(plant, state, inputs):
-        return Outcome(learned, ())
+        return Outcome(replace(learned, cars={}), ())
     reserved, taken = _load(plant, standings)
     keep, fill, booked = (_flat(rooms, which) for which in ("keep", "fill", "booked"))
     claims = [
@@ -153,9 +153,17 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
 
 
 def _awaits_meters(plant: Plant, state: State, inputs: Inputs) -> bool:
-    """Just started, a circuit's meter not read yet: nobody is stopped for that. The boxes hold what they held."""
-    missing = any(one.meter is not None and not inputs.totals.get(one.id) for one in plant.tree.circuits)
-    return missing and inputs.now_s - state.started_s < OLD_S
+    """Just started, and meters not read yet: nobody is stopped for that, the boxes hold what they held.
+
+    Who draws when we begin to look has the turn, so the cars are judged only when their meters are known.
+    """
+    if inputs.now_s - state.started_s >= OLD_S:
+        return False
+    circuits = any(one.meter is not None and not inputs.totals.get(one.id) for one in plant.tree.circuits)
+    return circuits or any(
+        one.transaction_id is not None and plant.connectors[one.ref].meter is not None and not inputs.draws.get(one.ref)
+        for one in inputs.connectors
+    )
 
 
 def _newest(samples: tuple[Sample, ...], now_s: float) -> Sample | None:

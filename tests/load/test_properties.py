@@ -184,7 +184,7 @@ def test_the_imbalance_rule_holds_and_stops_no_three_phase_car(case: Case) -> No
     assert alone == free
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.integers(2, 9), st.integers(1, 4), st.lists(st.integers(0, 2000), min_size=9, max_size=9))
 def test_p6_nobody_waits_longer_than_dwell_times_rounds(cars: int, slots: int, begins: list[int]) -> None:
     """Cars of mixed phases that come at any time, over links that hold `slots` minima each."""

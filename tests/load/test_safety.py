@@ -1,7 +1,7 @@
 """Random hours of a building - house steps, cars, faults one over the other - and no circuit too long above its limit.
 
-I1p: while the house and what is reserved fit, a circuit is above 1.00 of its limit for at most 25 s per event, 35 s with
-its meter silent, 45 s with a disobedient or lost charger; above 1.45 for at most 5 s.
+I1p: while the house and what is reserved fit, a circuit is above 1.00 of its limit for at most 25 s per event, 35 s
+with its meter silent, 45 s with a disobedient or lost charger; above 1.45 for at most 5 s.
 """
 
 from __future__ import annotations
@@ -135,17 +135,28 @@ class Life:
             box.limits.clear()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 async def test_no_circuit_is_above_its_limit_for_more_than_25_seconds(seed: int) -> None:
     life = Life(seed)
-    await life.live(1800)
+    await life.live(1200)
     assert life.longest <= 25
     assert life.longest_high <= 5
 
 
-@pytest.mark.parametrize("seed", range(4))
+async def test_without_the_gateway_every_box_is_at_its_fallback_within_150_seconds() -> None:
+    life = Life(7)
+    await life.live(1200)
+    for box in life.building.boxes.values():
+        box.wants_ma = 32000
+    await life.building.run(150)
+    for box in life.building.boxes.values():
+        assert box.draw(life.building.clock.now_s) <= (box.connector.fallback_ma,) * 3
+    assert any(box.transaction is not None for box in life.building.boxes.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
 async def test_nor_for_more_than_45_seconds_whatever_fails(seed: int) -> None:
     life = Life(seed, FAULTS)
-    await life.live(1800)
+    await life.live(1200)
     assert life.longest <= 45
     assert life.longest_high <= 5
