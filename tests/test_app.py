@@ -1,0 +1,117 @@
+"""The whole daemon below signals, on virtual time: parts that fail start again, what cannot start says why."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from gateway import app
+from gateway.cloud.link import CloudLink
+from gateway.model import World
+from gateway.site import Circuit, Site, Tariff
+from tests.site.clock import SimClock
+from tests.site.disk import Disk
+from tests.site.loop import SimLoop
+from tests.site.net import Network
+
+EPOCH_MS = 1_781_341_200_000
+
+
+def site(name: str = "house", *, simulation: bool = True) -> Site:
+    root = Circuit(id="house", parent=None, fuse_a=40, fuse="gG", limit_ma=40_000, house_worst_ma=20_000, safe_ma=0)
+    return Site(
+        id=name, name="House", timezone="Europe/Zurich", simulation=simulation, circuits=(root,),
+        tariff=Tariff(id="flat", default="NT", windows=()),
+    )  # fmt: skip
+
+
+class Machine:
+    """One simulated machine: its disk stays from one start to the next."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.image: dict[str, bytes] = {}
+        self.notified: list[str] = []
+
+    def run(self, house: Site, seconds: float) -> None:
+        """Start, live for a while, end cleanly."""
+        disk = Disk(self.image)
+
+        async def live() -> None:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, SimLoop)
+            network = Network(loop, 1)
+            world = World(
+                clock=SimClock(loop, EPOCH_MS), random=Random(1), store=None, net=None,  # type: ignore[arg-type]
+                connect_database=disk.connect, open_socket=_no_socket(network), notify=self.notified.append,
+            )  # fmt: skip
+            task = asyncio.create_task(app.run(app.Config(house, self.state, None), world))
+            await asyncio.wait([task], timeout=seconds)
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                return
+
+        with asyncio.Runner(loop_factory=SimLoop) as runner:
+            runner.run(live())
+        self.image = disk.stop()
+        disk.close()
+
+
+def _no_socket(network: Network) -> Any:
+    return lambda host, port, tls: network.connect_socket(host, port)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_it_says_ready_feeds_the_watchdog_and_says_that_it_stops(machine: Machine) -> None:
+    """The service manager hears the three words in this order."""
+    machine.run(site(), 100)
+    words = [line.split("\n")[0] for line in machine.notified]
+    assert words[0] == "READY=1"
+    assert words[-1] == "STOPPING=1"
+    assert words.count("WATCHDOG=1") == 4
+
+
+def test_a_part_that_fails_starts_again_and_the_others_go_on(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Design rule 3: a mistake in one part is told with its place, and costs the others nothing."""
+    starts: list[float] = []
+
+    async def broken(self: CloudLink) -> None:
+        starts.append(asyncio.get_running_loop().time())
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(CloudLink, "run", broken)
+    machine.run(site(), 60)
+    assert len(starts) >= 10
+    assert starts[1] - starts[0] == pytest.approx(app.RESTART_PART_AFTER_S)
+    assert [line.split("\n")[0] for line in machine.notified].count("WATCHDOG=1") >= 2
+    assert "a mistake of ours" in capsys.readouterr().out
+
+
+def test_the_state_of_another_site_is_refused(machine: Machine) -> None:
+    """Two houses never share a database: the chain names the gateway."""
+    machine.run(site("first"), 10)
+    with pytest.raises(app.StartError, match="belongs to site 'first'"):
+        machine.run(site("second"), 10)
+
+
+def test_time_never_starts_before_what_is_on_disk(machine: Machine) -> None:
+    """The newest time is written every five minutes: the floor of the clock after a power cut."""
+    machine.run(site(), 1000)
+    disk = Disk(machine.image)
+    newest = disk.connect(machine.state / "billing.db").execute("SELECT value FROM meta WHERE key = 'newest_ms'")
+    row = newest.fetchone()
+    disk.close()
+    assert row is not None
+    assert int(row[0]) >= EPOCH_MS + 900_000
