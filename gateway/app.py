@@ -45,7 +45,10 @@ from gateway.store.outbox import Identity
 from gateway.world import real_world
 
 RESTART_PART_AFTER_S = 5.0
-"""Site seconds before a part that failed is started again: a dead part stops nothing else (design rule 3)."""
+"""Site seconds before a part that failed is started again: a dead part stops nothing else (design rule 3) ..."""
+
+RESTART_PART_AT_MOST_S = 300.0
+"""... twice as long each time it fails again soon, so that a lasting mistake fills neither the log nor the lane."""
 
 STORE_BEAT_S = 300.0
 """How often the newest time is written: 288 small commits a day."""
@@ -188,12 +191,17 @@ class Gateway:
 
     async def _keep_running(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
         """Run one part for ever; its failure is told and it starts again, the others go on."""
+        clock, wait_s = self._world.clock, RESTART_PART_AFTER_S
         while True:
+            began = clock.monotonic()
             try:
                 await part()
             except Exception as error:  # noqa: BLE001 - the border between a part and the rest
-                self._events.tell(_part_failed(name, error))
-            await self._world.clock.sleep(RESTART_PART_AFTER_S)
+                if clock.monotonic() - began > RESTART_PART_AT_MOST_S:
+                    wait_s = RESTART_PART_AFTER_S
+                self._events.tell(_part_failed(name, error, wait_s))
+            await clock.sleep(wait_s)
+            wait_s = min(RESTART_PART_AT_MOST_S, wait_s * 2)
 
     async def _beat(self) -> None:
         """Write the newest time now and then; what cannot be written shows in the watchdog."""
@@ -244,7 +252,7 @@ class Gateway:
         }
 
 
-def _part_failed(name: str, error: Exception) -> Event:
+def _part_failed(name: str, error: Exception, wait_s: float) -> Event:
     """The event of a part that ended by itself: class, sentence and the line it came from."""
     inner = _first(error)
     frame = inner.__traceback__
@@ -255,7 +263,7 @@ def _part_failed(name: str, error: Exception) -> Event:
         "part_failed",
         name,
         f"{type(inner).__name__}: {inner}",
-        next_step=f"it is started again in {RESTART_PART_AFTER_S:.0f} s; send this line to the maker if it repeats",
+        next_step=f"it is started again in {wait_s:.0f} s; send this line to the maker if it repeats",
         severity=Severity.ERROR,
         data={"place": place},
         keep=True,
