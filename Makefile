@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench prove lock clean
+.PHONY: demo test check bench prove soak soak-long lock clean
 
 $(STAMP): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,13 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.footprint
+
+# 150 seeded hours with every fault and one day with 20 wallboxes; goes on where it was broken off.
+soak: $(STAMP)
+	$(BIN)/python -m tests.site.soak $(ARGS)
+
+soak-long: $(STAMP)
+	$(BIN)/python -m tests.site.soak --long $(ARGS)
 
 prove: $(STAMP)
 	$(BIN)/python -m benchmarks.prove

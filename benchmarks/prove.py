@@ -13,6 +13,7 @@ PROOFS: dict[str, list[str]] = {
     "slow-tests": ["-m", "pytest", "-m", "slow", "-q"],
     "footprint": ["-m", "benchmarks.footprint"],
     "allocation": ["-m", "benchmarks.allocation"],
+    "records": ["-m", "benchmarks.records"],
     "sabotages": ["-m", "benchmarks.sabotages"],
 }
 """Name of the evidence file -> the command, after the interpreter."""

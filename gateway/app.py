@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from gateway.clock import iso
 from gateway.cloud.link import CloudLink
 from gateway.control import ControlSocket
 from gateway.events import EventBook
+from gateway.export.person import forget_operation
 from gateway.health import problems
 from gateway.load.control_loop import ControlLoop
 from gateway.meters.meters import Meters
@@ -36,11 +36,16 @@ from gateway.ocpp.side import OcppSide
 from gateway.operations import Operations, merge_by_id
 from gateway.records.signing import FileSigner, KeyFileError
 from gateway.secrets import Secrets
+from gateway.sessions import keeping
+from gateway.sessions.acts import Acts
+from gateway.sessions.keeping import Keeping
+from gateway.sessions.keys import KeyOperations
 from gateway.sessions.settlement import Settlement
 from gateway.sessions.tracker import Tracker
 from gateway.site import Site
 from gateway.store import meta
 from gateway.store.database import Database, NewerDatabaseError
+from gateway.store.lock import StateTakenError, hold
 from gateway.store.outbox import Identity
 from gateway.world import real_world
 
@@ -74,7 +79,7 @@ def main(site: Site, state: Path, run_dir: Path, clock: Clock) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Every foreseen failure is one sentence on standard error."""
     log.configure()
     try:
-        with _Lock(state):
+        with _alone(state):
             asyncio.run(_until_signal(Config(site, state, run_dir), clock))
     except (StartError, BaseExceptionGroup) as error:
         reason = _first(error)
@@ -114,7 +119,12 @@ async def run(config: Config, world: World) -> None:
             lambda connection: meta.begin_boot(connection, site.id, simulation=site.simulation, random=world.random)
         )
         clock.start_no_earlier_than(boot.newest_ms)
+        for event in await db.run(lambda connection: keeping.begin(connection, __version__, boot.who.boot)):
+            events.tell(event)
         await Gateway(config, world, db, boot.who, signer, events).run()
+    except asyncio.CancelledError:
+        await db.run(keeping.end)  # the next start tells a clean end from a power cut by this
+        raise
     except meta.ForeignStateError as error:
         raise StartError(f"{config.state}: {error}") from error
     finally:
@@ -135,14 +145,28 @@ class Gateway:
 
         self._meters = Meters(site, world.clock, tell)
         self._cloud = CloudLink(site, world, db, who, tell, secrets.get, operations.execute)
-        self._tracker = Tracker(site, world, db, who, self._meters, signer, tell, self._cloud.notify)
+        self._keeping = Keeping(config.state, world, db, tell)
+        self._tracker = Tracker(site, world, db, who, self._meters, signer, tell, self._on_record)
         self._settlement = Settlement(site, world, db, who, self._meters, tell, self._cloud.notify)
         self._ocpp = OcppSide(site, world, db, who, self._meters, tell, secrets.get, self._tracker.notify)
         self._loop = ControlLoop(site, world.clock, self._ocpp, self._meters, tell)
         self._store_beat = world.clock.monotonic()
 
-        operations.add("status", self._status)
-        operations.add("health", self._health)
+        self._keys = KeyOperations(site, world.clock, db, signer, tell)
+        acts = Acts(site, world, db, who, self._on_act)
+        for name, operation in {
+            "status": self._status,
+            "health": self._health,
+            "keys.rotate": self._keys.rotate,
+            "keys.pin": self._keys.pin,
+            "keys.pinned": self._keys.pinned,
+            "session.decide": acts.decide,
+            "period": acts.period,
+            "import": acts.import_series,
+            "purge": acts.purge,
+            "person_forget": forget_operation(db, who, world, self._cloud.notify),
+        }.items():
+            operations.add(name, operation)
         self._control = ControlSocket(config.run_dir, operations.execute, tell) if config.run_dir else None
 
     async def run(self) -> None:
@@ -153,11 +177,13 @@ class Gateway:
             ("meters", self._meters.run),
             ("sessions", self._tracker.run),
             ("settlement", self._settlement.run),
+            ("second copy", self._keeping.run),
             ("load", self._loop.run),
             ("database beat", self._beat),
         ]
         if self._control is not None:
             parts.append(("control socket", self._control.run))
+        await self._keys.start()
         # The cloud link ends last: its farewell names the heads of the lanes, after the last row of the others (I8).
         async with asyncio.TaskGroup() as last, asyncio.TaskGroup() as group:
             group.create_task(self._listen(), name="ocpp")
@@ -176,6 +202,16 @@ class Gateway:
             finally:
                 notify("STOPPING=1")
 
+    def _on_record(self) -> None:
+        """The tracker has committed: the cloud and the second copy look for themselves what is new."""
+        self._cloud.notify()
+        self._keeping.notify()
+
+    def _on_act(self) -> None:
+        """A person has decided something that settled quarter hours rest on."""
+        self._settlement.notify()
+        self._cloud.notify()
+
     async def _listen(self) -> None:
         """The OCPP side; that it cannot listen at the start is the one failure that ends the daemon."""
         try:
@@ -185,7 +221,7 @@ class Gateway:
             if error.errno == errno.EADDRINUSE:
                 raise StartError(
                     f"port {ocpp.port} is in use: another gateway or program listens there; "
-                    "stop it, or set another [ocpp] port"
+                    "stop it, or set another port in [ocpp] listen"
                 ) from error
             raise StartError(f"cannot listen on {ocpp.host}:{ocpp.port}: {error.strerror}") from error
 
@@ -221,7 +257,11 @@ class Gateway:
 
     def _troubles(self) -> list[str]:
         beats = {"control loop": self._loop.beat, "database": self._store_beat}
-        return problems(self._world.clock.monotonic(), beats)
+        refused = self._db.refused
+        return [
+            *problems(self._world.clock.monotonic(), beats),
+            *([f"the database cannot be written: {refused}"] if refused else []),
+        ]
 
     async def _health(self, _: dict[str, Any], __: str) -> dict[str, Any]:
         troubles = self._troubles()
@@ -277,30 +317,21 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-class _Lock:
-    """One daemon per state directory. StartError where it cannot be made, written, or is taken."""
-
-    def __init__(self, state: Path) -> None:
-        self._state = state
-
-    def __enter__(self) -> None:
-        path = self._state / "lock"
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """One daemon per state directory, which is made where it is missing. StartError."""
+    with ExitStack() as stack:
         try:
-            self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = path.open("w")
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            stack.enter_context(hold(state))
+        except StateTakenError as error:
+            raise StartError(f"another gateway already uses the state directory {state}") from error
         except OSError as error:
             raise StartError(
-                f"the state directory {self._state} cannot be written ({error.strerror}): "
+                f"the state directory {state} cannot be written ({error.strerror}): "
                 "make it writable for this user, or give another one with --state"
             ) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise StartError(f"another gateway already uses the state directory {self._state}") from error
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+        yield
 
 
 def _signer(config: Config, now_ms: int) -> FileSigner:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from gateway import __version__
 from gateway.command.directories import UserError, make_run_dir, run_dir, state_dir
 
 
@@ -42,6 +43,9 @@ def _dispatch(words: list[str]) -> int:
         return run(options.config, options.state, options.run, options.clock)
     if words[:1] == ["health"] and not {"-h", "--help"} & set(words):
         return health(_directories("health").parse_args(words[1:]).run)
+    if words[:1] == ["--version"]:
+        print(f"zev-gateway {__version__}")  # noqa: T201 - it speaks to a person
+        return 0
     from gateway.command.commands import execute
 
     return execute(words)

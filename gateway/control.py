@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ IDLE_LINK_S = 30.0
 Execute = Callable[[str, dict[str, Any], str], Awaitable[dict[str, Any]]]
 
 
+class SocketTakenError(Exception):
+    """Another daemon lives in the same runtime directory."""
+
+
 class ControlSocket:
     """Serves operations on a Unix socket in the runtime directory (mode 0660)."""
 
@@ -31,14 +36,27 @@ class ControlSocket:
 
     async def run(self) -> None:
         """Listen until cancelled."""
+        await self._leave_others_alone()
         self._path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(self._serve, path=self._path, limit=MAX_LINE)
         os.chmod(self._path, 0o660)
+        ours = self._path.stat().st_ino
         async with server:
             try:
                 await server.serve_forever()
             finally:
-                self._path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    if self._path.stat().st_ino == ours:
+                        self._path.unlink()
+
+    async def _leave_others_alone(self) -> None:
+        """What a dead daemon left may be replaced, the socket of one that lives may not. SocketTakenError."""
+        try:
+            _, writer = await asyncio.open_unix_connection(self._path)
+        except OSError:
+            return
+        writer.close()
+        raise SocketTakenError(f"another gateway answers at {self._path}: give each its own directory with --run")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients += 1
@@ -47,7 +65,7 @@ class ControlSocket:
                 await _answer(writer, {"ok": False, "error": "too many clients: try again in a moment"})
                 return
             await self._converse(reader, writer)
-        except (ConnectionError, TimeoutError, asyncio.LimitOverrunError, ValueError) as error:
+        except (ConnectionError, TimeoutError) as error:
             self._tell(
                 Event("control_client_lost", "control.sock", str(error) or type(error).__name__, severity=Severity.INFO)
             )
@@ -58,7 +76,11 @@ class ControlSocket:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             async with asyncio.timeout(IDLE_LINK_S):
-                line = await reader.readline()
+                try:
+                    line = await reader.readline()
+                except ValueError:  # longer than the limit; what follows it is no request any more
+                    await _answer(writer, {"ok": False, "error": f"a request may have {MAX_LINE // 1024} KiB"})
+                    return
             if not line:
                 return
             await _answer(writer, await self._reply(line))
@@ -67,7 +89,7 @@ class ControlSocket:
         try:
             request = json.loads(line)
             op, args = request["op"], request.get("args", {})
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # the last: ten thousand brackets
             return {"ok": False, "error": 'expected one JSON object a line, for example {"op": "status"}'}
         if not isinstance(op, str) or not isinstance(args, dict):
             return {"ok": False, "error": '"op" must be a text and "args" an object'}

@@ -37,17 +37,10 @@ class EventBook:
     def tell(self, event: Event) -> None:
         """Log it, keep it for the status, and queue it for the event lane where `keep` says so."""
         stamp = self._world.clock.now()
-        keys = {
-            key: value for key, value in event.data.items() if key not in ("event", "subject", "cause", "next_step")
-        }
-        getattr(self._log, _LEVELS[event.severity])(
-            event.kind,
-            at=iso(stamp.utc_ms),
-            subject=event.subject,
-            cause=event.cause,
-            next_step=event.next_step,
-            **keys,
-        )
+        own = {"at": iso(stamp.utc_ms), "subject": event.subject, "cause": event.cause, "next_step": event.next_step}
+        # The event's own keys win over what a part names alike in its data; structlog has taken `event` and `self`.
+        keys = {key: value for key, value in event.data.items() if key not in ("event", "self")} | own
+        getattr(self._log, _LEVELS[event.severity])(event.kind, **keys)
         self._newest.append((stamp.utc_ms, event))
         if not event.keep:
             return

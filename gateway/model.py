@@ -140,7 +140,7 @@ class Reading:
 
     `requested_ms`/`replied_ms` bracket the instant in site time. `raw` is the hex of the registers that hold the
     energy, as received. Energy is floored to Wh once, from the raw pattern (design rule 4). A value that the meter
-    does not have is None.
+    does not have is None. `range_wh` is where a register that is small enough to overflow begins again at 0.
     """
 
     meter: str
@@ -155,6 +155,7 @@ class Reading:
     model: str = ""
     map_version: str = ""
     raw: str = ""
+    range_wh: int | None = None
 
 
 class MeterPort(Protocol):

@@ -103,7 +103,10 @@ class Connector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charger:
-    """A wallbox. `secret` names its Basic-auth password; None lets it in without one (security profile 0)."""
+    """A wallbox. `secret` names its Basic-auth password; None lets it in without one (security profile 0).
+
+    `offline_max_wh`: what a card that nobody knows gets (`offline_unknown` "accept") until the CSMS has accepted it.
+    """
 
     id: str
     connectors: tuple[Connector, ...]
@@ -149,33 +152,52 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """How the sun is shared. `keys` are the shares of a static key in millionths by participant."""
+    """How the sun is shared. `keys` are the shares of a static key in millionths by participant.
+
+    `community`: the house takes part in a local electricity community (LEG) that has sun of its own to share.
+    `battery_capacity_wh`: what the battery can hold; what its tanks hold beyond that has been lost.
+    """
 
     balance: Literal["meter", "virtual"] = "meter"
     key: Literal["dynamic", "static", "equal"] = "dynamic"
     keys: dict[str, int] = field(default_factory=dict)
     common_ceiling_w: int | None = None
     period: Literal["month", "quarter", "year"] = "month"
+    community: bool = False
+    battery_capacity_wh: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TariffWindow:
-    """Class `name` on `weekdays` (0 = Monday) from `start_quarter` to `end_quarter` of the local day (0..96)."""
+    """Class `name` on `weekdays` (0 = Monday) from `start_quarter` to `end_quarter` of the local day (0..96).
+
+    `season` is the first and the last local day that count, as month * 100 + day: (1001, 331) is winter.
+    """
 
     name: str
     weekdays: frozenset[int]
     start_quarter: int
     end_quarter: int
+    season: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
-    """A calendar of grid classes; `default` where no window fits. `holidays` count as Sundays where they are listed."""
+    """A calendar of grid classes; `default` where no window fits. `holidays` count as Sundays where they are listed.
+
+    `dynamic`: the class of an interval is that of an imported price series, the calendar only where it has none;
+    `vat_included` says what its prices are. `successors` take over at their `valid_from`, a local day such as
+    "2027-01-01".
+    """
 
     id: str
     default: str
     windows: tuple[TariffWindow, ...]
     holidays: frozenset[str] = frozenset()
+    dynamic: bool = False
+    vat_included: bool | None = None
+    valid_from: str | None = None
+    successors: tuple[Tariff, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

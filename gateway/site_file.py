@@ -23,13 +23,15 @@ from gateway.site_text.grammar import CalendarTable, TariffFileTable
 from gateway.site_text.names import check_known, check_names, check_tree
 from gateway.site_text.problems import Findings, Problem, SiteProblems, nearest
 from gateway.site_text.tables import Tables, read_tables, validate
-from gateway.site_text.tariff import build_tariff
+from gateway.site_text.tariff import build_tariff, followed
+from gateway.site_text.toml_places import Path as TomlPath
 from gateway.site_text.toml_places import Places
 from gateway.site_text.whole import check_whole
 
 __all__ = ["Problem", "SiteProblems", "load_site", "meter_models"]
 
-PACKAGED_TARIFFS = Path(__file__).parent.parent / "config" / "tariffs"
+PACKAGED_TARIFFS = Path(__file__).parent / "site_text" / "tariffs"
+"""In a checkout a link to config/tariffs; the wheel holds the files themselves."""
 MAX_BYTES = 1 << 20
 """A site of a thousand chargers has 300 kB; more is another file."""
 
@@ -79,7 +81,7 @@ def _read(path: Path, shown: str) -> str:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise SiteProblems(shown, [Problem(line, "the file", "is not UTF-8 text")]) from error
+        raise SiteProblems(shown, [Problem(line, "the file", "is not UTF-8 text", "save it as UTF-8")]) from error
 
 
 def _parse(text: str, shown: str) -> dict[str, Any]:
@@ -90,8 +92,17 @@ def _parse(text: str, shown: str) -> dict[str, Any]:
         what, line, column = match.groups() if match else (str(error), None, None)
         place = f"column {column}" if column else "the end of the file"
         number = int(line) if line else text.count("\n") + 1
-        problem = Problem(number, place, f"is no valid TOML: {what}", "a text needs quotes, a table its brackets")
+        problem = Problem(
+            number,
+            place,
+            f"is no valid TOML: {what}",
+            "a text needs quotes, a table its brackets, a number a point and no comma",
+        )
         raise SiteProblems(shown, [problem]) from error
+    except RecursionError as error:
+        raise SiteProblems(
+            shown, [Problem(0, "the file", "is nested too deeply, this cannot be a site file")]
+        ) from error
 
 
 def _check_timezone(raw: Mapping[str, Any], findings: Findings) -> None:
@@ -109,13 +120,18 @@ def _tariff(tables: Tables, path: Path, findings: Findings) -> Tariff | None:
     if isinstance(tables.tariff, CalendarTable):
         return build_tariff(tables.tariff, "site", ("tariff",), findings)
     if isinstance(tables.tariff, TariffFileTable):
-        return _tariff_of_file(tables.tariff.file, path.parent, findings)
+        first = _tariff_of_file(tables.tariff.file, path.parent, ("tariff", "file"), findings)
+        then = [
+            _tariff_of_file(name, path.parent, ("tariff", "then", position), findings)
+            for position, name in enumerate(tables.tariff.then)
+        ]
+        known = [one for one in then if one is not None]
+        return followed(first, known, ("tariff", "then"), findings) if first is not None else None
     return None
 
 
-def _tariff_of_file(name: str, folder: Path, findings: Findings) -> Tariff | None:
+def _tariff_of_file(name: str, folder: Path, place: TomlPath, findings: Findings) -> Tariff | None:
     """A path beside the site file, or the name of a tariff that comes with the gateway."""
-    place = ("tariff", "file")
     candidates = [folder / name, folder / "tariffs" / f"{name}.toml", PACKAGED_TARIFFS / f"{name}.toml"]
     found = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
     if found is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
 
 
 def _play(options: argparse.Namespace, console: Console) -> int:
@@ -47,6 +50,9 @@ def _play(options: argparse.Namespace, console: Console) -> int:
     console.print(f"evidence is kept in {folder}", soft_wrap=True)
 
     async def play() -> None:
+        playing = asyncio.current_task()
+        assert playing is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
         run = Run(Options(folder, options.seed, options.broker, options.speed, options.stay, module))
         await run.play(watcher(console, plain=plain))
 
@@ -66,8 +72,8 @@ def _judge(folder: Path, console: Console) -> int:
         raise ValueError(f"--judge: {folder} is no folder")
     verdict = judge(folder)
     print_verdict(verdict, console)
-    console.print(f"evidence is kept in {folder}; judge it again: python -m simulators demo --judge {folder}",
-                  soft_wrap=True)  # fmt: skip
+    again = f'make demo ARGS="--judge {folder}"'
+    console.print(f"evidence is kept in {folder}; judge it again: {again}", soft_wrap=True)
     return verdict.exit_code
 
 

@@ -84,6 +84,12 @@ def test_help_is_no_error(capsys: Capture) -> None:
     told = capsys.readouterr().out
     for command in ("run", "check", "status", "sessions", "verify", "keys", "health"):
         assert f"  {command} " in told
+        (line,) = (line for line in told.splitlines() if line.startswith(f"  {command} "))
+        assert not line.endswith("..."), "a sentence that is cut off helps nobody"
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("Usage: zev-gateway ")
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("zev-gateway 0.")
     assert main(["run", "--help"]) == 0
     assert "--clock" in capsys.readouterr().out
 
@@ -256,7 +262,17 @@ def test_a_database_that_is_none_is_one_sentence(tmp_path: Path, capsys: Capture
     """Bytes of another kind."""
     (tmp_path / "billing.db").write_bytes(b"no database" * 100)
     assert main(["sessions", "--state", str(tmp_path)]) == 2
-    assert "cannot be read" in one_sentence(capsys)
+    told = one_sentence(capsys)
+    assert "cannot be read" in told
+    assert "damaged" in told, "sudo would not help"
+
+
+@pytest.mark.parametrize("command", ["sessions", "verify --all"])
+def test_a_database_of_another_program_is_one_sentence(command: str, tmp_path: Path, capsys: Capture) -> None:
+    """Also an empty file, such as a copy that was broken off at once."""
+    (tmp_path / "billing.db").touch()
+    assert main([*command.split(), "--state", str(tmp_path)]) == 2
+    assert "is not the database of a gateway" in one_sentence(capsys)
 
 
 def test_verify_finds_nothing_in_what_was_signed(state: Path, capsys: Capture) -> None:
@@ -306,9 +322,9 @@ def test_keys_are_listed_as_the_contract_says(state: Path, capsys: Capture) -> N
     document = json.loads(capsys.readouterr().out)
     assert document["v"] == 1
     (key,) = document["keys"]
-    assert set(key) == {"key_id", "algorithm", "spki_hex", "valid_from", "simulation"}
+    assert set(key) >= {"key_id", "algorithm", "spki_hex", "valid_from", "valid_to", "simulation"}
     assert main(["keys", "--state", str(state)]) == 0
-    assert key["key_id"] in capsys.readouterr().out
+    assert f"{key['key_id']}: {key['spki_hex']}\n" in capsys.readouterr().out, "a key is copied as a whole"
 
 
 # status, health: the running daemon
@@ -368,6 +384,27 @@ async def test_status_tells_addresses_refused_and_what_is_lost(tmp_path: Path, c
     ):  # fmt: skip
         assert words in told
     assert "boot 7" not in told, "what is in order is for the log"
+
+
+async def test_one_cause_of_many_boxes_hides_no_other(tmp_path: Path, capsys: Capture) -> None:
+    """What says the same is one line with its number, so that the line that is down is still seen."""
+    down = {
+        "at": "2026-06-13T09:00:00.000Z",
+        "kind": "bus_down",
+        "subject": "bus rs485",
+        "cause": "is not there",
+        "next_step": "check the adapter",
+        "severity": "error",
+    }
+    reserved = [down | {"kind": "charger_reserved", "subject": f"box{n}/1", "cause": "6.0 A stay reserved"}
+                for n in range(1, 21)]  # fmt: skip
+    status = STATUS | {"events": [down, *reserved, *reserved], "refused": [STATUS["refused"][0] | {"identity": ""}]}
+    assert await with_daemon(tmp_path, {"status": status}, lambda: main(["status", "--run", str(tmp_path)])) == 0
+    told = capsys.readouterr().out
+    assert "bus rs485: is not there" in told
+    assert "(40 times) box1/1, box2/1" in told
+    assert told.count("stay reserved") == 1
+    assert "REFUSED (no name) from" in told
 
 
 async def test_status_as_json_is_the_daemon_s_answer(tmp_path: Path, capsys: Capture) -> None:

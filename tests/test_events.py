@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from types import SimpleNamespace
 from typing import Any
 
-from gateway.events import notice
+import pytest
+
+from gateway.events import EventBook, notice
 from gateway.log import _redact
 from gateway.model import Event, Severity, Stamp, TimeQuality
 
@@ -24,3 +27,14 @@ def test_an_event_becomes_a_notice_with_plain_values() -> None:
     assert body.at == "2026-06-13T09:30:00.000Z"
     assert body.data == {"age_s": "1.5", "n": 2}
     assert body.severity == "warning"
+
+
+def test_a_part_may_name_its_data_like_our_own_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    """Once a refused wallbox got HTTP 500, because its event's data had a key `at`."""
+    clock = SimpleNamespace(now=lambda: Stamp(1_781_343_000_000, TimeQuality.NTP))
+    book = EventBook(SimpleNamespace(clock=clock))  # type: ignore[arg-type]
+    data = {"at": "x", "subject": "x", "event": "x", "cause": "x", "level": "x", "timestamp": "x", "self": "x"}
+    book.tell(Event("charger_refused", "box9", "unknown identity", "add it", data=data))
+    assert book.status()[0]["subject"] == "box9"
+    printed = capsys.readouterr()
+    assert "charger_refused" in printed.out + printed.err

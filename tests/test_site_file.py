@@ -310,6 +310,12 @@ BAD = [
     ("secret without user", '"mqtt://broker.example"', '"mqtt://broker.example"\nsecret = "x"', "[cloud]", "username"),
     ("password for a name", 'id = "box2"', 'id = "box2"\nsecret = "a secret/word"', "secret =",
      "never the secret itself"),
+    ("no finite current", "fuse_a = 32", "fuse_a = 32\nlimit_a = inf", "limit_a = inf", "number of amperes"),
+    ("no current at all", "max_a = 16", "max_a = nan", "max_a = nan", "number of amperes"),
+    ("sun without a grid meter", 'unit = 1\nrole = "grid"', 'unit = 1\nrole = "production"',
+     'role = "production"', 'no meter has role = "grid"'),
+    ("a speed of no meter", 'device = "/dev/ttyUSB0"', 'device = "/dev/ttyUSB0"\nbaud = 19201', "baud = 19201",
+     "usual speed"),
     ("one bracket", '[[bus]]\nid = "rtu"', '[bus]\nid = "rtu"', "[bus]", "two brackets"),
 ]  # fmt: skip
 
@@ -342,6 +348,12 @@ def test_all_problems_are_told_at_once(problems: Problems) -> None:
         assert words in told
 
 
+def test_a_wrong_box_is_the_only_problem(problems: Problems) -> None:
+    """Its meter is not blamed for measuring nobody."""
+    (found,) = problems(GOOD.replace('rotation = "L2L3L1"', 'rotation = "L2L2L1"'))
+    assert "each phase at most once" in found.sentence
+
+
 def test_broken_toml_is_one_sentence_with_its_line(problems: Problems) -> None:
     """The parser's complaint, its line and column, and no more."""
     (found,) = problems(GOOD.replace('id = "house-1"', "id = house-1"))
@@ -353,6 +365,12 @@ def test_a_text_that_never_ends_is_told_with_a_line(problems: Problems) -> None:
     """The parser says 'end of document' there: it becomes the last line."""
     (found,) = problems('[site]\nid = """x\n\n')
     assert found.line == 4
+
+
+def test_a_file_of_brackets_is_one_sentence(problems: Problems) -> None:
+    """The parser gives up: so do we, in words."""
+    (found,) = problems("a = " + "[" * 5000 + "]" * 5000)
+    assert "nested too deeply" in found.sentence
 
 
 def test_a_missing_file_and_a_folder_are_one_sentence(tmp_path: Path) -> None:

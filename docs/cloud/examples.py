@@ -19,8 +19,12 @@ from gateway.records.bodies import (
     Notice,
     OutsideSession,
     ParticipantShare,
+    Period,
+    PeriodRegister,
+    PeriodShare,
     RegisterValue,
     SessionBegin,
+    SessionDecision,
     SessionEnd,
     SessionPart,
     Split,
@@ -92,6 +96,30 @@ BODIES: dict[str, BaseModel] = {
     "split.v1": Split(
         session=SESSION, version=1, state="final", energy_wh=5320, solar_wh=4120, classes_wh={"HT": 75, "NT": 1125},
         solar_by_class_wh={"HT": 821, "NT": 3299}, intervals=[K, K + 1, K + 2, K + 3, K + 4, K + 5, K + 6],
+    ),
+    "session.decision.v1": SessionDecision(
+        session="7d0c7a52-1f6b-4e0b-8a55-3f1f6f3f2c90", version=1, bill=True, basis="meter", begin_wh=398_120,
+        end_wh=401_220, energy_wh=3100, unbillable_reason="start_without_stop", actor="petra@haus",
+        reason="the car stood there until the next one came; agreed with T-huber", at=END,
+    ),
+    "period.v1": Period(
+        period="2026-06", version=1, state="closed", begin="2026-05-31T22:00:00.000Z", end="2026-06-30T22:00:00.000Z",
+        intervals=2880, import_wh=412_000, export_wh=98_000, production_wh=655_000, consumption_wh=969_000,
+        solar_wh=557_000, shares=[
+            PeriodShare(
+                participant="flat-2", tenant="T-huber", begin="2026-05-31T22:00:00.000Z",
+                end="2026-06-30T22:00:00.000Z", wh=211_000, solar_wh=120_500, classes_wh={"HT": 61_200, "NT": 29_300},
+                solar_by_class_wh={"HT": 98_100, "NT": 22_400},
+                registers=[PeriodRegister(meter="f2", begin_wh=8_812_000, begin_serial="A0123456", end_wh=9_023_000,
+                                          end_serial="A0123456")],
+            ),
+            PeriodShare(
+                participant="common", tenant="common", begin="2026-05-31T22:00:00.000Z",
+                end="2026-06-30T22:00:00.000Z", wh=758_000, solar_wh=436_500,
+                classes_wh={"HT": 201_000, "NT": 120_500}, solar_by_class_wh={"HT": 377_000, "NT": 59_500},
+            ),
+        ],
+        actor="petra@haus", reason="bill of June", at="2026-07-02T08:12:44.000Z",
     ),
     "thinned.v1": Thinned(charger="box1", transaction_id=2147483641, quarter=K + 4, received=15, kept=1),
     "notice.v1": Notice(

@@ -177,7 +177,10 @@ def compact(document: Mapping[str, Any]) -> bytes:
 
 def parse_ack(payload: bytes) -> Ack | HelloAck:
     """A message on `down/ack`. ValueError (pydantic's) says what is wrong."""
-    document = json.loads(payload)
+    try:
+        document = json.loads(payload)
+    except RecursionError as error:  # ten thousand brackets: bad input, and it must not come again and again
+        raise ValueError("nested too deeply") from error
     if isinstance(document, dict) and "hid" in document:
         return HelloAck.model_validate(document)
     return Ack.model_validate(document)

@@ -47,7 +47,7 @@ def _fuse_problems(site: Site, path: Path) -> list[Problem]:
     return [
         Problem(
             next((line for name, line in lines.items() if sentence.startswith(name)), 0),
-            "without the gateway",
+            "fallback_a",
             sentence,
         )
         for sentence in sentences

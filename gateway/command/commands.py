@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,13 +12,17 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from gateway.command import screens
+from gateway.command import acting, screens
 from gateway.command.addresses import charger_urls, local_addresses
+from gateway.command.audit import audit_command
 from gateway.command.checkup import check_up
 from gateway.command.control_client import ask
 from gateway.command.directories import UserError, run_dir, state_dir
+from gateway.command.export import export_app
+from gateway.command.key_commands import meter_keys, pin_meter_key, rotate_key
+from gateway.command.person import person_app
 from gateway.command.session_list import FAR_MS, list_sessions, open_state
-from gateway.command.verification import keys_of, read_key, verify_file, verify_store
+from gateway.command.verification import keys_of, known_keys, read_keys, verify_file, verify_store
 
 app = typer.Typer(
     name="zev-gateway",
@@ -45,6 +50,9 @@ def execute(words: Sequence[str]) -> int:
     except typer.Exit as leaving:
         return leaving.exit_code
     except _USAGE as error:
+        if "\n" in error.format_message():  # a group without a command: its help
+            typer.echo(error.format_message(), err=True)
+            return 2
         raise UserError(f"{error.format_message().rstrip('.')}: see zev-gateway --help") from error
     return outcome if isinstance(outcome, int) else 0
 
@@ -62,7 +70,7 @@ def run(
         str | None, typer.Option(metavar="scaled:EPOCH,MONOTONIC,SPEED", help="a clock for demonstrations")
     ] = None,
 ) -> int:
-    """The daemon: until SIGTERM, with READY and WATCHDOG to systemd where there is one."""
+    """The daemon, until SIGTERM. It tells systemd READY and WATCHDOG where there is one."""
     from gateway import cli
 
     return cli.run(config, state, runtime, clock)
@@ -70,7 +78,7 @@ def run(
 
 @app.command()
 def check(config: Config, as_json: Json = False) -> int:
-    """Every problem of the site file with its line, and what happens if the gateway dies."""
+    """Every mistake in the site file, with its line. And who may still charge if the gateway dies."""
     found = check_up(config)
     if as_json:
         problems = [
@@ -85,7 +93,7 @@ def check(config: Config, as_json: Json = False) -> int:
 
 @app.command()
 def status(state: State = None, runtime: Run = None, as_json: Json = False) -> int:
-    """What is connected, queued and refused; the addresses that the boxes must be given."""
+    """What is connected, waiting and refused. And the addresses that the boxes must be given."""
     answer = ask(run_dir(runtime), "status")
     answer["addresses"] = charger_urls(answer.get("listen", []), local_addresses())
     if as_json:
@@ -97,7 +105,7 @@ def status(state: State = None, runtime: Run = None, as_json: Json = False) -> i
 
 @app.command()
 def health(state: State = None, runtime: Run = None) -> int:
-    """Is the daemon well? Exit code 0 or 1; the question that the watchdog asks."""
+    """Exit code 0 if the daemon is well, else 1. It is the question that the watchdog asks."""
     from gateway import cli
 
     return cli.health(runtime)
@@ -132,46 +140,114 @@ def sessions(
 @app.command()
 def verify(
     file: Annotated[
-        Path | None, typer.Argument(help="signed texts, one a line", metavar="FILE", readable=False)
+        Path | None, typer.Argument(help="signed texts: XML, JSON, or one a line", metavar="FILE", readable=False)
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="every record of the store; none may be missing")] = False,
     key: Annotated[
-        Path | None, typer.Option(help="public keys; else this gateway's", metavar="FILE", readable=False)
+        Path | None,
+        typer.Option(help="public keys; else this gateway's, the pinned ones, and those in FILE", metavar="FILE",
+                     readable=False),
     ] = None,
     state: State = None,
     runtime: Run = None,
     as_json: Json = False,
-) -> int:
-    """Signatures, hash chain and pagination, of a file or of the whole store."""
+) -> int:  # fmt: skip
+    """Check signatures, chain and page numbers. Of a file, or with --all of the whole store."""
     if (file is None) == (not everything):
         raise UserError("verify: give either a FILE or --all")
     folder = state_dir(state)
     if file is not None:
-        keys = read_key(key) if key else [bytes.fromhex(one["spki_hex"]) for one in keys_of(folder)]
-        found = verify_file(file, keys)
+        found = verify_file(file, read_keys(key) if key else known_keys(folder), only_these=key is not None)
     else:
         db = open_state(folder)
         try:
-            found = verify_store(db, folder)
+            with screens.progress("records") as progress:
+                found = verify_store(db, folder, progress)
         finally:
             db.close()
     if as_json:
         problems = [{"record": record, "why": why} for record, why in found.problems]
-        _print_json({"v": 1, "records": found.records, "problems": problems})
+        notes = [{"record": record, "what": what} for record, what in found.notes]
+        values = [asdict(value) for value in found.values]
+        _print_json({"v": 1, "records": found.records, "problems": problems, "notes": notes, "values": values})
     else:
         screens.show_verification(found)
     return 1 if found.problems else 0
 
 
-@app.command()
-def keys(state: State = None, runtime: Run = None, as_json: Json = False) -> int:
+keys_app = typer.Typer(help="Public keys: our own, and those of the chargers' meters.", invoke_without_command=True)
+app.add_typer(keys_app, name="keys")
+
+
+@keys_app.callback()
+def keys(context: typer.Context, state: State = None, runtime: Run = None, as_json: Json = False) -> int:
     """The public keys that ever signed here."""
+    if context.invoked_subcommand is not None:
+        return 0
     listed = keys_of(state_dir(state))
     if as_json:
         _print_json({"v": 1, "keys": listed})
     else:
         screens.show_keys(listed)
     return 0
+
+
+@keys_app.command()
+def rotate(state: State = None, runtime: Run = None, as_json: Json = False) -> int:
+    """A new signing key from now on; the old public key stays listed."""
+    answer = rotate_key(state_dir(state), run_dir(runtime))
+    if as_json:
+        _print_json(answer)
+    else:
+        typer.echo(f"{answer['key_id']} signs from now on, until now {answer['before']} did")
+    return 0
+
+
+@keys_app.command()
+def pin(
+    key: Annotated[Path, typer.Argument(help="the key in any spelling: PEM, hex, base64, oca:...", metavar="FILE",
+                                        readable=False)],
+    charger: Annotated[str, typer.Option(help="the charger's id")],
+    connector: Annotated[int, typer.Option(help="its connector")] = 1,
+    serial: Annotated[str, typer.Option(help="only of the meter with this serial")] = "",
+    why: Annotated[str, typer.Option(help="kept beside the decision")] = "",
+    state: State = None,
+    runtime: Run = None,
+    as_json: Json = False,
+) -> int:  # fmt: skip
+    """Enter the public key of a charger's meter; it takes the place of another one, which stays listed."""
+    answer = pin_meter_key(state_dir(state), run_dir(runtime), key, charger, connector, serial, why)
+    if as_json:
+        _print_json(answer)
+    else:
+        screens.show_meter_keys([answer["pinned"]])
+    return 0
+
+
+@keys_app.command()
+def meters(state: State = None, runtime: Run = None, as_json: Json = False) -> int:
+    """The public keys of the chargers' meters: pinned, refused, replaced."""
+    db = open_state(state_dir(state))
+    try:
+        rows = meter_keys(db)
+    finally:
+        db.close()
+    if as_json:
+        _print_json({"v": 1, "keys": rows})
+    else:
+        screens.show_meter_keys(rows)
+    return 0
+
+
+app.command("audit")(audit_command)
+app.add_typer(export_app, name="export")
+app.add_typer(person_app, name="person")
+
+
+app.add_typer(acting.session_app, name="session")
+app.add_typer(acting.period_app, name="period")
+app.command("import")(acting.import_series)
+app.command()(acting.purge)
 
 
 def _zone(name: str) -> ZoneInfo:

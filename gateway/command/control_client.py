@@ -10,16 +10,20 @@ from typing import Any
 from gateway.command.directories import UserError
 
 TIMEOUT_S = 10.0
+SLOW_S = {"period": 600.0, "purge": 600.0, "import": 60.0}
+"""Operations that go through months of quarter hours."""
+
 MAX_ANSWER = 16 * 1024 * 1024
 
 
 def ask(run_dir: Path, op: str, **args: Any) -> dict[str, Any]:
     """The result of one operation. UserError (exit 1) where nobody answers or the daemon refuses."""
     path = run_dir / "control.sock"
+    timeout_s = SLOW_S.get(op, TIMEOUT_S)
     request = json.dumps({"op": op, "args": args}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-            channel.settimeout(TIMEOUT_S)
+            channel.settimeout(timeout_s)
             channel.connect(str(path))
             channel.sendall(request)
             line = _read_line(channel)
@@ -27,7 +31,7 @@ def ask(run_dir: Path, op: str, **args: Any) -> dict[str, Any]:
         raise UserError(f"{path} is not open to this user: use sudo", 1) from error
     except TimeoutError as error:
         raise UserError(
-            f"the gateway did not answer within {TIMEOUT_S:.0f} s: see journalctl -u zev-gateway", 1
+            f"the gateway did not answer within {timeout_s:.0f} s: see journalctl -u zev-gateway", 1
         ) from error
     except OSError as error:
         raise UserError(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 from gateway.command.addresses import url_of
@@ -62,7 +64,7 @@ def show_status(status: dict[str, Any]) -> None:
         "limit": lambda row: _amperes(row.get("limit_a")),
         "draws L1/L2/L3": lambda row: _phases(row.get("draw_a")),
         "alone": lambda row: _amperes(row.get("fallback_a")),
-        "why": lambda row: row.get("reason"),
+        "why": lambda row: row.get("reason_text") or row.get("reason"),
     })  # fmt: skip
     _show_rows(console, "Circuits", status.get("circuits", []), {
         "circuit": lambda row: row.get("id"),
@@ -110,20 +112,39 @@ def _show_events(console: Console, events: list[dict[str, Any]]) -> None:
     if not loud:
         return
     console.print("\nLately:")
-    for event in loud[-NEWEST_EVENTS:]:
-        line = f"  {event.get('at')} {event.get('subject')}: {event.get('cause')}"
-        following = f"\n    next: {event['next_step']}" if event.get("next_step") else ""
-        console.print(escape(line + following), soft_wrap=True)
+    for (_, cause), alike in list(_alike(loud).items())[-NEWEST_EVENTS:]:
+        subjects = ", ".join(dict.fromkeys(str(event.get("subject")) for event in alike))
+        times = f" ({len(alike)} times)" if len(alike) > 1 else ""
+        following = f"\n    next: {alike[-1]['next_step']}" if alike[-1].get("next_step") else ""
+        console.print(
+            escape(f"  {alike[-1].get('at')}{times} {_short(subjects, 100)}: {_short(cause, 300)}{following}"),
+            soft_wrap=True,
+        )
+
+
+def _alike(events: list[dict[str, Any]]) -> dict[tuple[Any, str], list[dict[str, Any]]]:
+    """Events that say the same, of whatever, in the order of the last of each: twenty boxes must not hide one line."""
+    groups: dict[tuple[Any, str], list[dict[str, Any]]] = {}
+    for event in events:
+        key = (event.get("kind"), str(event.get("cause")))
+        groups[key] = [*groups.pop(key, []), event]
+    return groups
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
 def _show_refused(console: Console, refused: list[dict[str, Any]]) -> None:
     for row in refused:
         console.print(
             escape(
-                f"\nREFUSED {row.get('identity')} from {row.get('address')} at {row.get('at')}: {row.get('why')}\n"
-                f"  next: {row.get('next_step')}" + (f"\n  address for the box: {row['url']}" if row.get("url") else "")
+                f"\nREFUSED {_short(str(row.get('identity') or '(no name)'), 60)} from {row.get('address')} "
+                f"at {row.get('at')}: {row.get('why')}\n  next: {row.get('next_step')}"
+                + (f"\n  address for the box: {_short(row['url'], 120)}" if row.get("url") else "")
             ),
             style="yellow",
+            soft_wrap=True,
         )
 
 
@@ -161,24 +182,58 @@ def show_sessions(rows: list[dict[str, Any]], zone: ZoneInfo) -> None:
     _show_rows(console, f"Sessions ({zone.key})", rows, columns)
 
 
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on standard error where a person looks; None where nobody does."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def show_verification(found: Verification) -> None:
     """Each record that is not what it must be, or that all are."""
     console = _console()
-    for record, why in found.problems:
-        console.print(escape(f"{record}: {why}"), soft_wrap=True)
+    for record, what in (*found.problems, *found.notes):
+        console.print(escape(f"{record}: {what}"), soft_wrap=True)
     wrong = len({record for record, _ in found.problems})
     console.print(f"{found.records} records, {f'{wrong} of them wrong' if wrong else 'all as they were signed'}")
 
 
+def show_meter_keys(keys: list[dict[str, Any]]) -> None:
+    """The public keys of chargers' meters, by connector, oldest first."""
+    _show_rows(_console(), "Meter keys", keys, {
+        "connector": lambda row: f"{row['charger']}/{row['connector']}",
+        "serial": lambda row: row["serial"] or "any",
+        "state": lambda row: row["state"],
+        "from": lambda row: row["from"],
+        "to": lambda row: row["to"],
+        "source": lambda row: row["source"],
+        "who": lambda row: row["who"] or None,
+        "SubjectPublicKeyInfo (hex)": lambda row: row["spki_hex"],
+    })  # fmt: skip
+
+
 def show_keys(keys: list[dict[str, Any]]) -> None:
     """The public keys, oldest first."""
-    _show_rows(_console(), "Public keys", keys, {
+    console = _console()
+    _show_rows(console, "Public keys", keys, {
         "key": lambda row: row["key_id"],
         "algorithm": lambda row: row["algorithm"],
         "valid from": lambda row: row["valid_from"] or None,
+        "valid to": lambda row: row.get("valid_to") or None,
         "": lambda row: "SIMULATION" if row["simulation"] else "",
-        "SubjectPublicKeyInfo (hex)": lambda row: row["spki_hex"],
     })  # fmt: skip
+    _show_hex(console, ((row["key_id"], row["spki_hex"]) for row in keys))
+
+
+def _show_hex(console: Console, keys: Iterable[tuple[str, str]]) -> None:
+    """Each key on a line of its own, to be copied whole."""
+    console.print("\nSubjectPublicKeyInfo (hex):")
+    for name, spki in keys:
+        console.print(escape(f"  {name}: {spki}"), soft_wrap=True)
 
 
 def _remark(row: dict[str, Any]) -> str | None:

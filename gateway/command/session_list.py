@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.clock import iso
 from gateway.command.directories import UserError, look_into
-from gateway.model import Connection, StoreError
+from gateway.model import Connection, StoreError, StoreProblem
 from gateway.store.sqlite import connect_read_only
 
 _SESSION = """
@@ -29,9 +29,14 @@ def open_state(state: Path) -> Connection:
     look_into(path, f"there is no database in {state}")
     try:
         connection = connect_read_only(path)
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        found = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     except StoreError as error:
-        raise UserError(f"{path} cannot be read ({error}): use sudo") from error
+        damaged = error.problem is StoreProblem.CORRUPT
+        remedy = "see docs/operations.md, 'the database is damaged'" if damaged else "use sudo"
+        raise UserError(f"{path} cannot be read ({error}): {remedy}") from error
+    if "session" not in found:
+        connection.close()
+        raise UserError(f"{path} is not the database of a gateway: say with --state where the gateway keeps its state")
     return connection
 
 

@@ -28,6 +28,14 @@ class Tanks:
         share, _ = largest_remainder(min(wh, held), {"grid": self.grid_wh, "solar": self.solar_wh}, {})
         return share["solar"], wh - share["solar"]
 
+    def fitting(self, capacity_wh: int | None) -> tuple[Tanks, int]:
+        """What is left where the battery cannot hold it all, and what was therefore lost: a battery gives back less
+        than it takes, and its meter tells of no loss."""
+        held = self.solar_wh + self.grid_wh
+        if capacity_wh is None or held <= capacity_wh:
+            return self, 0
+        return self.shrunk(held - capacity_wh), held - capacity_wh
+
     def shrunk(self, loss_wh: int) -> Tanks:
         """After losses, which shrink both tanks in proportion."""
         solar, grid = self.drawn(loss_wh)

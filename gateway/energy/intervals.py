@@ -12,6 +12,12 @@ from itertools import pairwise
 
 from gateway.model import INTERVAL_MS, Reading
 
+ROLLOVER_FROM = 99
+"""A register may begin again at 0 only from this percentage of its range on (billing.md, example 5)."""
+
+ROLLOVER_MAX_W = 100_000
+"""What may have flowed at most since the reading before: 3 x 100 A and a margin. More is a reset or another meter."""
+
 BOUNDARY_WAIT_MS = 10_000
 """A boundary value is the first good reading requested within this time after the boundary (site time)."""
 
@@ -107,8 +113,8 @@ def measured(chain: Sequence[Known], problems: Sequence[str] = ()) -> Measured:
         if not _same_meter(before, after):
             notes.append(f"meter {before.meter}: swapped, {before.serial} by {after.serial}; not metered in between")
             continue
-        imported = _advance(before.import_wh, after.import_wh)
-        exported = _advance(before.export_wh, after.export_wh) if has_export else 0
+        imported = _advance(before.import_wh, after.import_wh, before, after)
+        exported = _advance(before.export_wh, after.export_wh, before, after) if has_export else 0
         if imported is None or exported is None:
             found.append(
                 f"meter {before.meter}: its register went back from {before.import_wh} to {after.import_wh} Wh"
@@ -116,17 +122,37 @@ def measured(chain: Sequence[Known], problems: Sequence[str] = ()) -> Measured:
             continue
         import_wh, export_wh = import_wh + imported, export_wh + exported
         low = before.import_wh or 0
-        segments.append(Segment(before.serial, low, low + imported, before.requested_ms, after.requested_ms))
+        segments += _segments(before, after, low, imported)
     estimated = any(known.estimated for known in chain)
     return Measured(
         import_wh, export_wh if has_export else None, tuple(_joined(segments)), estimated, tuple(found), tuple(notes)
     )
 
 
-def _advance(before: int | None, after: int | None) -> int | None:
-    if before is None or after is None or after < before:
+def _advance(low_wh: int | None, high_wh: int | None, before: Reading, after: Reading) -> int | None:
+    if low_wh is None or high_wh is None:
         return None
-    return after - before
+    return high_wh - low_wh if high_wh >= low_wh else _rolled_over(low_wh, high_wh, before, after)
+
+
+def _rolled_over(low_wh: int, high_wh: int, before: Reading, after: Reading) -> int | None:
+    """The energy where a register has reached its range and begun again at 0; None where it cannot be that."""
+    range_wh = before.range_wh
+    if range_wh is None or not range_wh * ROLLOVER_FROM < low_wh * 100 <= range_wh * 100:
+        return None
+    flowed_wh = (high_wh - low_wh) % range_wh
+    possible_wh = ROLLOVER_MAX_W * (after.requested_ms - before.requested_ms) // 3_600_000
+    return flowed_wh if flowed_wh <= possible_wh else None
+
+
+def _segments(before: Reading, after: Reading, low_wh: int, flowed_wh: int) -> list[Segment]:
+    """One run of the register, or two where it began again at 0 in between."""
+    if after.import_wh is None or after.import_wh >= low_wh:
+        return [Segment(before.serial, low_wh, low_wh + flowed_wh, before.requested_ms, after.requested_ms)]
+    first = Segment(
+        before.serial, low_wh, low_wh + flowed_wh - after.import_wh, before.requested_ms, after.requested_ms
+    )
+    return [first, Segment(before.serial, 0, after.import_wh, before.requested_ms, after.requested_ms)]
 
 
 def _joined(segments: Sequence[Segment]) -> list[Segment]:

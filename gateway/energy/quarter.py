@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gateway.energy.battery import Tanks, origin_of
+from gateway.energy.community import CommunityStage, second_stage
 from gateway.energy.intervals import Cut, Measured, within
 from gateway.energy.split import Flows, Key, Share, allocate, share_within, virtual_flows
 
@@ -34,6 +35,7 @@ class House:
     balance: Literal["meter", "virtual"] = "meter"
     key: Key = field(default_factory=Key)
     common_ceiling_wh: int | None = None
+    battery_capacity_wh: int | None = None
 
     def meters(self) -> list[str]:
         """Every meter that the split needs."""
@@ -58,6 +60,7 @@ class Part:
     participant: str
     wh: int
     solar_wh: int
+    leg_wh: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,24 @@ class Quarter:
     outside: tuple[Outside, ...]
     tanks: Tanks
     missing: tuple[str, ...] = ()
+    community: CommunityStage | None = None
+    battery_loss_wh: int = 0
+
+
+def with_community(quarter: Quarter, given_wh: int, carry: Mapping[str, int]) -> Quarter:
+    """The second stage: `given_wh` of the community over what each still took from the grid. Carry in nano-Wh."""
+    if quarter.flows is None:
+        return quarter
+    stage = second_stage(given_wh, {who: share.grid_wh for who, share in quarter.shares.items()}, carry)
+    parts: list[Part] = []
+    for who in quarter.shares:
+        own = [part for part in quarter.parts if part.participant == who]
+        grid = {f"{number}": part.wh - part.solar_wh for number, part in enumerate(own)}
+        # The pieces beside the sessions are one piece here: nobody asks them for their community energy.
+        rest_wh = quarter.shares[who].grid_wh - sum(grid.values())
+        leg = share_within(stage.shares[who].wh, {**grid, "rest": rest_wh})
+        parts += [replace(part, leg_wh=leg[f"{number}"]) for number, part in enumerate(own)]
+    return replace(quarter, parts=tuple(parts), community=stage)
 
 
 def settle(
@@ -116,6 +137,7 @@ def settle(
     consumption_wh = flows.consumption_wh
     consumption, imbalance_wh = _with_common(house, own, consumption_wh)
     origin = origin_of(flows, tanks)
+    left, loss_wh = origin.tanks.fitting(house.battery_capacity_wh)
     allocation = allocate(origin.solar_wh, origin.pool_wh, consumption, carry, house.key)
     parts, outside = _pieces(house, meters, sessions, allocation.shares)
     everything = any(meters[meter].estimated for meter in needed)
@@ -129,8 +151,9 @@ def settle(
         estimated=frozenset(consumption) if everything else frozenset(),
         parts=parts,
         outside=outside,
-        tanks=origin.tanks,
+        tanks=left,
         missing=(*notes, *missing),
+        battery_loss_wh=loss_wh,
     )
 
 

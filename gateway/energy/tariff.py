@@ -6,6 +6,7 @@ copies get the same class, because both show the same local time; the hour that 
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -27,24 +28,52 @@ def check(tariff: Tariff) -> None:
             raise TariffError(f"tariff {tariff.id}: window {window.name} must begin before it ends, within one day")
     for number, one in enumerate(tariff.windows):
         for other in tariff.windows[:number]:
-            if one.name != other.name and _overlap(one, other):
+            if one.name != other.name and overlap(one, other):
                 raise TariffError(f"tariff {tariff.id}: windows {other.name} and {one.name} overlap")
+    for successor in tariff.successors:
+        if successor.valid_from is None or successor.successors:
+            raise TariffError(f"tariff {successor.id}: follows {tariff.id}, so it needs the day from which it is valid")
+        check(successor)
 
 
-def _overlap(one: TariffWindow, other: TariffWindow) -> bool:
-    same_day = bool(one.weekdays & other.weekdays)
+def overlap(one: TariffWindow, other: TariffWindow) -> bool:
+    """Whether two windows hold a common quarter hour."""
+    same_day = bool(one.weekdays & other.weekdays) and _seasons_meet(one.season, other.season)
     return same_day and one.start_quarter < other.end_quarter and other.start_quarter < one.end_quarter
 
 
+def _seasons_meet(one: tuple[int, int] | None, other: tuple[int, int] | None) -> bool:
+    if one is None or other is None:
+        return True
+    return in_season(one, other[0]) or in_season(other, one[0])
+
+
+def in_season(season: tuple[int, int], day: int) -> bool:
+    """Whether a day of the year (month * 100 + day) lies in a season, which may go over the turn of the year."""
+    first, last = season
+    return first <= day <= last if first <= last else day >= first or day <= last
+
+
+def in_force(tariff: Tariff, timezone: str, k: int) -> Tariff:
+    """The tariff that is valid at the start of interval `k`: the successor that began last, else the first one."""
+    if not tariff.successors:
+        return tariff
+    day = local_start(timezone, k).date().isoformat()
+    begun = [one for one in tariff.successors if one.valid_from is not None and one.valid_from <= day]
+    return max(begun, key=lambda one: one.valid_from or "", default=tariff)
+
+
 def class_of(tariff: Tariff, timezone: str, k: int) -> str:
-    """The class of interval `k` (= floor(unix / 900)), whose start decides."""
-    local = local_start(timezone, k)
-    quarter = local.hour * 4 + local.minute // 15
-    weekday = SUNDAY if local.date().isoformat() in tariff.holidays else local.weekday()
-    for window in tariff.windows:
+    """The class of interval `k` (= floor(unix / 900)) by the calendar; its start decides."""
+    calendar, local = in_force(tariff, timezone, k), local_start(timezone, k)
+    quarter, day = local.hour * 4 + local.minute // 15, local.month * 100 + local.day
+    weekday = SUNDAY if local.date().isoformat() in calendar.holidays else local.weekday()
+    for window in calendar.windows:
+        if window.season is not None and not in_season(window.season, day):
+            continue
         if weekday in window.weekdays and window.start_quarter <= quarter < window.end_quarter:
             return window.name
-    return tariff.default
+    return calendar.default
 
 
 def local_start(timezone: str, k: int) -> datetime:
@@ -60,6 +89,21 @@ def period_of(timezone: str, k: int, length: str) -> str:
     if length == "quarter":
         return f"{local.year:04d}-Q{(local.month + 2) // 3}"
     return f"{local.year:04d}"
+
+
+def bounds_of(timezone: str, name: str) -> tuple[int, int]:
+    """The intervals [first, end) of a billing period. TariffError where `name` is none."""
+    found = re.fullmatch(r"(\d{4})(?:-(0[1-9]|1[0-2])|-Q([1-4]))?", name)
+    if found is None:
+        raise TariffError(f'"{name}" is no billing period: such as 2026-06, 2026-Q2 or 2026')
+    year, month, quarter = int(found[1]), found[2], found[3]
+    first, months = (int(month), 1) if month else (int(quarter) * 3 - 2, 3) if quarter else (1, 12)
+    end_year, end_month = (year, first + months) if first + months <= 12 else (year + 1, 1)
+    return _midnight(timezone, year, first), _midnight(timezone, end_year, end_month)
+
+
+def _midnight(timezone: str, year: int, month: int) -> int:
+    return int(datetime(year, month, 1, tzinfo=ZoneInfo(timezone)).timestamp()) // INTERVAL_S
 
 
 def interval_of(utc_ms: int) -> int:

@@ -28,7 +28,8 @@ class Car:
     """`on`: has a turn since `since_s`, else waits since then. Times are site-monotonic seconds, None = not so.
 
     `demand_ma` caps the offer to what the car takes. `seen` are the building phases on which it drew. `over_s` is the
-    instant of the first sample above what it was allowed; `disobedient` follows from a second one.
+    instant of the first sample above what it was allowed, `over_ma` the largest draw since; `disobedient` follows from
+    a second one.
     """
 
     book: Book
@@ -43,6 +44,7 @@ class Car:
     charging_s: float | None = None
     room_s: float | None = None
     over_s: float | None = None
+    over_ma: int = 0
     disobedient: bool = False
     began_s: float = 0.0
 
@@ -100,9 +102,16 @@ def _obeys(car: Car, newest: Sample, now_s: float) -> Car:
     if allowed_ma is None:
         return car
     if max(newest.ma) <= allowed_ma + TOLERANCE_MA:
-        return replace(car, over_s=None, disobedient=False) if car.over_s is not None or car.disobedient else car
+        if car.over_s is None and not car.disobedient:
+            return car
+        return replace(car, over_s=None, over_ma=0, disobedient=False)
     over_s = newest.at_s if car.over_s is None else car.over_s
-    return replace(car, over_s=over_s, disobedient=car.disobedient or newest.at_s - over_s >= OVER_AGAIN_S)
+    return replace(
+        car,
+        over_s=over_s,
+        over_ma=max(car.over_ma, *newest.ma),
+        disobedient=car.disobedient or newest.at_s - over_s >= OVER_AGAIN_S,
+    )
 
 
 def phases(car: Car, connector: Connector, now_s: float) -> tuple[int, ...]:

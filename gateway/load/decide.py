@@ -22,6 +22,9 @@ BEGIN_S = 30.0
 GRACE_S = 120.0
 """After our start chargers come back one by one; until then they hold what we gave them before, or their fallback."""
 EXCESS_MA = 1000
+CAR_GONE = ("Available", "Finishing", "Preparing")
+"""A connector that says so charges no car, also while we still wait for the end of its transaction to be written or
+answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,10 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one connector counts now. `role`: idle, lost, claim, disobedient, unanswered. `draw`: None = not known."""
+    """How one connector counts now. `role`: idle, leaving, lost, claim, disobedient, unanswered.
+
+    `draw`: None = not known.
+    """
 
     state: ConnectorState
     role: str
@@ -145,7 +151,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
     seats = [
         _seat(plant, one, cars[one.state.ref])
         for one in standings
-        if one.role in ("claim", "disobedient", "unanswered")
+        if one.role in ("claim", "disobedient", "unanswered", "leaving")
     ]
     paced = pace(seats, Bounds(tuple(taken), booked, fill), state.raised, inputs.now_s, plant.duration_s)
     cars.update(paced.cars)
@@ -222,9 +228,13 @@ def _standing(
     if not one.connected:
         return Standing(one, "lost", every, counted_ma, draw)
     if car.disobedient:
-        return Standing(one, "disobedient", every, counted_ma, draw)
+        # Without a reading it still draws what it drew: a silent meter does not make a car obey.
+        return Standing(one, "disobedient", every, max(counted_ma, car.over_ma) if draw is None else counted_ma, draw)
     if books.unsteered(car.book, now_s):
         return Standing(one, "unanswered", every, counted_ma, draw)
+    if one.status in CAR_GONE:
+        # Its stop is on the way: the next car may begin under the fallback, on every phase. What is drawn counts too.
+        return Standing(one, "leaving", every, alone_ma if draw is not None else max(counted_ma, alone_ma), draw)
     return Standing(one, "claim", cars_of.phases(car, connector, now_s), counted_ma, draw)
 
 
@@ -234,8 +244,9 @@ def _links(plant: Plant, one: Standing) -> tuple[int, ...]:
 
 
 def _seat(plant: Plant, one: Standing, car: Car) -> Seat:
-    """Where the car stands. One that did not answer is asked again for the same: the plan is not made for it."""
-    grant = Grant(car.book.wanted_ma or 0, "unanswered") if one.role == "unanswered" else one.grant
+    """Where the car stands. One that did not answer, or leaves, is asked for the same: the plan is not made for it."""
+    stays = one.role in ("unanswered", "leaving")
+    grant = Grant(car.book.wanted_ma or 0, one.role) if stays else one.grant
     return Seat(plant.connectors[one.state.ref], car, _links(plant, one), one.counted_ma, grant)
 
 

@@ -13,6 +13,7 @@ from gateway.model import PhaseMa
 _ROLES = {
     "claim": "the meter of its circuit has not been read yet",
     "idle": "no car charges; its fallback is kept free",
+    "leaving": "its car has gone, the end of its transaction is still on its way; its fallback is kept free",
     "lost": "not connected; this much is reserved",
     "disobedient": "draws more than it was told; that much is reserved",
     "unanswered": "did not take its limit; the larger one is reserved",

@@ -59,6 +59,14 @@ class Register:
         """Whether the raw number is an IEEE 754 pattern."""
         return self.type in ("f32", "f64")
 
+    @property
+    def range_wh(self) -> int | None:
+        """Where an energy register of at most 32 bits begins again at 0; a larger one never gets there."""
+        if self.type not in ("u16", "u32"):
+            return None
+        size = self.scale * (1 << (16 * WORDS[self.type]))
+        return int(size) if size.denominator == 1 else None
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -101,6 +109,12 @@ class MeterModel:
     wh_per_count: Fraction | None = None
     sign: int = 1
     sleeps: bool = False
+
+    @property
+    def range_wh(self) -> int | None:
+        """Where the import register begins again at 0, None where it never gets there."""
+        register = self.registers.get("energy_import_wh")
+        return register.range_wh if register is not None else None
 
     def spans(self, names: tuple[str, ...]) -> dict[str, Span]:
         """The spans of those of `names` that the model has."""

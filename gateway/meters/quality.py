@@ -14,6 +14,9 @@ from enum import StrEnum
 CONFIRM_S = 60.0
 """Site seconds for which a changed level must hold before it becomes the new truth."""
 
+ZERO_S = 300.0
+"""After a start a meter that answers zeros is believed to be new only when it has done so for this long."""
+
 FROZEN_STEPS = 5
 FROZEN_WH = 20
 FROZEN_MIN_W = 100
@@ -108,7 +111,12 @@ def _contradiction(before: Sample, sample: Sample, limits: Limits) -> Reason | N
 
 
 def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:
-    if trust.rival is not None and _contradiction(trust.rival, sample, limits) is None:
+    """After a start. Zeros are believed only when they have held: a meter that answers zeros does so for a while."""
+    agrees = trust.rival is not None and _contradiction(trust.rival, sample, limits) is None
+    zero = not sample.import_wh and not sample.export_wh
+    if agrees and zero and sample.from_s - trust.rival_since_s < ZERO_S:
+        return replace(trust, rival=sample), Verdict(Reason.UNCONFIRMED)
+    if agrees:
         return Trust(good=sample, seen_s=sample.to_s), Verdict(None)
     return replace(trust, rival=sample, rival_since_s=sample.from_s), Verdict(Reason.UNCONFIRMED)
 

@@ -127,6 +127,7 @@ class Station:
             model=self.model.id,
             map_version=self.model.version,
             raw=decoded.raw,
+            range_wh=self.model.range_wh,
         )
 
     def _frame_reason(self, decoded: Decoded, answers: Mapping[Span, Answer]) -> Reason | None:

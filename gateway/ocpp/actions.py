@@ -161,7 +161,6 @@ class Append:
     Stored with an Appended.
     """
 
-    serial: int
     action: str
     connector: int | None
     transaction_id: int | None
@@ -186,14 +185,14 @@ class Appended:
     entry: int | None
     repeated: bool = False
     answer: str | None = None
-    answered_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerStart:
     """Give a start its transaction id and its answer. `by_csms`: and take it out of the queue.
 
-    Stored with a Transaction.
+    `accepted`: whether the answer lets a car charge. `ends`: if the charger was told otherwise before, it is to end the
+    transaction (rule R43). `most_wh`: the charger's register at which it is to end. Stored with a Transaction.
     """
 
     entry: int
@@ -202,7 +201,10 @@ class AnswerStart:
     before: str
     after: str
     csms_id: int | None
+    accepted: bool
     by_csms: bool
+    ends: bool = False
+    most_wh: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,12 +352,12 @@ Action = Send | Close | Dial | Wake | Unwake | TakeReading | Report | Trace | Li
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A journal entry on its way to the CSMS."""
+    """A journal entry on its way to the CSMS. `csms_id`: how the CSMS knows its transaction, None where by our id."""
 
     entry: int
     action: str
     connector: int | None
-    transaction_id: int | None
+    csms_id: int | None
     message_id: str
     frame: str
     attempts: int
@@ -364,7 +366,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A transaction of the charger; `csms_id` None until the CSMS has answered its start."""
+    """A transaction of the charger; `csms_id` None until the CSMS has answered its start.
+
+    `accepted`: the charger was told that a car may charge. `to_stop`: the charger must end it, because the
+    CSMS refused it after that or it has taken its share, up to the register `most_wh` (rule R43).
+    `answer`: the payload that its start has, known only when the start was answered just now.
+    """
 
     local_id: int
     csms_id: int | None
@@ -373,8 +380,10 @@ class Transaction:
     start_entry: int
     start_ms: int
     stopped: bool = False
+    accepted: bool = True
+    most_wh: int | None = None
+    to_stop: bool = False
     answer: str = ""
-    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class ChargerServer:
         self._secrets = secrets
         self._told_s: dict[tuple[str, str], float] = {}
         self.refused: dict[str, dict[str, Any]] = {}
+        self.stopping = False
 
     def listen(self) -> AbstractAsyncContextManager[Server]:
         """The server as an async context manager; leaving it closes every connection with 1001."""
@@ -62,6 +63,8 @@ class ChargerServer:
     # Handshake
 
     async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        if self.stopping:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway stops\n")
         name = identity_of(request.path)
         link = self._links.get(name)
         if link is None:
@@ -71,7 +74,12 @@ class ChargerServer:
                 f"add [[charger]] with this id to the site file, or give the box one of: {known}",
             )  # fmt: skip
             return connection.respond(HTTPStatus.NOT_FOUND, "unknown charger\n")
-        if not self._password_fits(link, request):
+        try:
+            wanted = self._password(link)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a secret concerns the boxes that need it
+            self._refuse(connection, name, str(error), "put the box's password there; it dials again by itself")
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "not ready\n")
+        if wanted is not None and not _password_fits(link, request, wanted):
             self._refuse(connection, name, "wrong password", "give the box the password that the site file names")
             response = connection.respond(HTTPStatus.UNAUTHORIZED, "wrong password\n")
             response.headers["WWW-Authenticate"] = 'Basic realm="ocpp"'
@@ -86,16 +94,13 @@ class ChargerServer:
             connection.ping_interval = None
         return None
 
-    def _password_fits(self, link: ChargerLink, request: Request) -> bool:
-        secret = link.setting.charger.secret
-        if secret is None:
-            return True
-        wanted = self._secrets(secret)
-        given = credentials_of(request.headers.get("Authorization", ""))
-        if wanted is None or given is None:
-            return False
-        user, password = given
-        return user == link.id.encode() and same_password(password, wanted)
+    def _password(self, link: ChargerLink) -> bytes | None:
+        """What the box must know; None where nothing is asked of it. Fails where the secret cannot be had."""
+        name = link.setting.charger.secret
+        password = self._secrets(name) if name is not None else None
+        if name is not None and not password:
+            raise LookupError(f"the secret {name!r} of the site file is not there")
+        return password
 
     def _subprotocol(self, connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         link = self._links.get(identity_of(connection.request.path)) if connection.request else None
@@ -162,6 +167,11 @@ def identity_of(path: str) -> str:
     """The last non-empty segment of the path, percent-decoded (rule R14; quirks 5-8)."""
     segments = [segment for segment in path.split("?")[0].split("/") if segment]
     return unquote(segments[-1]) if segments else ""
+
+
+def _password_fits(link: ChargerLink, request: Request, wanted: bytes) -> bool:
+    user, password = credentials_of(request.headers.get("Authorization", "")) or (b"", b"")
+    return user == link.id.encode() and same_password(password, wanted)
 
 
 def credentials_of(header: str) -> tuple[bytes, bytes] | None:

@@ -65,14 +65,19 @@ class Commands:
     def _relay(self, command: Command) -> None:
         self._note(command)
         text, rule = self._for_charger(command)
-        frame = command.frame
-        self._core.to_charger.submit(
-            Call(
-                frame.message_id, text, rule, Priority.RELAYED,
-                lambda answer: self._core.do(Send("csms", answer.text, RELAYED)),
-                lambda loss: self._refuse(frame, _LOST[loss]),
-            )
-        )  # fmt: skip
+        frame, asked_by = command.frame, self._core.csms_generation
+
+        def answered(answer: Frame) -> None:
+            if asked_by == self._core.csms_generation:
+                self._core.do(Send("csms", answer.text, RELAYED))
+            else:
+                self._core.drop("charger", answer.text, "the connection that asked for it is gone")
+
+        def lost(loss: Loss) -> None:
+            if asked_by == self._core.csms_generation:
+                self._refuse(frame, _LOST[loss])
+
+        self._core.to_charger.submit(Call(frame.message_id, text, rule, Priority.RELAYED, answered, lost))
 
     def _note(self, command: Command) -> None:
         core = self._core

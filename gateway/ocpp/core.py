@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gateway.model import Event, Severity
 from gateway.ocpp import frames
@@ -12,7 +12,7 @@ from gateway.ocpp.dialect import Dialect
 from gateway.ocpp.frames import Frame
 from gateway.ocpp.lines import Call, CallLine, Loss, Priority
 from gateway.ocpp.meaning import Message, Version
-from gateway.ocpp.offline import Cards, accepted
+from gateway.ocpp.offline import Cards
 from gateway.site import Charger, Ocpp, Upstream
 
 RELAYED = "relayed unchanged"
@@ -20,8 +20,11 @@ MAPPED = "transaction id mapped"
 ANSWERED = "answered by the gateway"
 OWN = "sent by the gateway"
 
+MAX_ID_TAG = 255
+"""20 characters by the standard, and chargers exceed it (quirk 32); a longer one is judged, but not learned (I12)."""
+
 MAX_TRANSACTIONS = 200
-"""Ended transactions in memory; ids of older ones pass unchanged (I12)."""
+"""Newest transactions in memory, beside the running ones; entries that wait carry their ids themselves (I12)."""
 
 
 @dataclass(slots=True)
@@ -47,7 +50,11 @@ class Core:
     now: Now
     actions: list[Action] = field(default_factory=list)
     generation: int = 0
+    """Counts the connections of the charger; `csms_generation` those of the CSMS."""
+
+    csms_generation: int = 0
     transactions: dict[int, Transaction] = field(default_factory=dict)
+    stopping: bool = False
     csms_ready: bool = False
     """The CSMS is connected and has accepted this charger: it answers, and the journal drains."""
 
@@ -124,7 +131,7 @@ class Core:
     def learn(self, id_tag: str | None, answer: Frame) -> None:
         """Cache what the CSMS says of a card (rule R42)."""
         tag = self.version.read_tag(answer)
-        if tag is not None and id_tag and self.cards.learn(id_tag, tag):
+        if tag is not None and id_tag and len(id_tag) <= MAX_ID_TAG and self.cards.learn(id_tag, tag):
             self.do(LearnTag(id_tag, tag, self.now.utc_ms))
 
     # Transactions
@@ -132,7 +139,7 @@ class Core:
     def running(self, connector: int | None) -> Transaction | None:
         """The newest running transaction of a connector; of the only connector where the message names none."""
         for transaction in reversed(self.transactions.values()):
-            if not transaction.stopped and not transaction.refused and connector in (None, transaction.connector):
+            if not transaction.stopped and transaction.accepted and connector in (None, transaction.connector):
                 return transaction
         return None
 
@@ -157,25 +164,19 @@ class Core:
     def remember(self, transactions: Iterable[Transaction]) -> None:
         """Take transactions as the database has them."""
         for new in transactions:
-            self.transactions[new.local_id] = replace(new, refused=self._refused(new))
-        stopped = [one.local_id for one in self.transactions.values() if one.stopped]
-        for local_id in stopped[: max(0, len(stopped) - MAX_TRANSACTIONS)]:
-            del self.transactions[local_id]
+            self.transactions[new.local_id] = new
+        over = len(self.transactions) - MAX_TRANSACTIONS
+        if over > 0:
+            running = {one: self.running(one) for one in {old.connector for old in self.transactions.values()}}
+            for old in list(self.transactions.values())[:over]:
+                if old is not running[old.connector]:
+                    del self.transactions[old.local_id]
 
-    def _refused(self, transaction: Transaction) -> bool:
-        if not transaction.answer:
-            return transaction.refused
-        tag = self.version.read_tag(frames.parse(frames.result("0", transaction.answer)))
-        return tag is not None and not accepted(tag)
-
-    def for_csms(self, message: Message, local_id: int | None) -> tuple[str, str]:
+    def for_csms(self, message: Message, csms_id: int | None) -> tuple[str, str]:
         """The text of a message with the id that the CSMS knows, and the rule for the trace."""
-        transaction = self.transactions.get(local_id) if local_id is not None else None
-        if transaction is None or transaction.csms_id is None or message.transaction_span is None:
+        if csms_id is None or message.transaction_span is None or message.transaction_id == csms_id:
             return message.frame.text, RELAYED
-        if message.transaction_id == transaction.csms_id:
-            return message.frame.text, RELAYED
-        return frames.replace(message.frame.text, [(message.transaction_span, str(transaction.csms_id))]), MAPPED
+        return frames.replace(message.frame.text, [(message.transaction_span, str(csms_id))]), MAPPED
 
 
 def resend_of(entry: Entry) -> str:

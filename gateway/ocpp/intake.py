@@ -7,6 +7,7 @@ of a CSMS that is there are relayed without a commit, and journaled only where i
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.model import Reading, Severity
@@ -28,7 +29,8 @@ from gateway.ocpp.core import Asked, Core
 from gateway.ocpp.frames import Frame
 from gateway.ocpp.lines import Call, Loss, Priority
 from gateway.ocpp.meaning import Kind, Message
-from gateway.ocpp.replay import Replay, refused_by_csms
+from gateway.ocpp.offline import accepted
+from gateway.ocpp.replay import RETRY_S, Replay
 
 MAX_WAITING = 32
 """Messages that a charger may have waiting; the next one gets a CALLERROR, and the charger sends it again."""
@@ -38,10 +40,11 @@ QUARTER_MS = 900_000
 
 
 class Intake:
-    """Owns what the charger waits for. `answered` maps a journal entry to those who wait for its answer."""
+    """Owns what the charger waits for. `on_refused` is called when a running transaction is to end."""
 
-    def __init__(self, core: Core, waiting: bool) -> None:
+    def __init__(self, core: Core, waiting: bool, on_refused: Callable[[], None]) -> None:
         self._core = core
+        self._on_refused = on_refused
         self.replay = Replay(core, self._settled, waiting)
         self._queue: deque[Asked] = deque()
         self._current: Asked | None = None
@@ -50,8 +53,6 @@ class Intake:
         self._waiting: dict[int, list[Asked]] = {}
         self._starts: dict[int, Message] = {}
         self._answering: set[int] = set()
-        self._let_in: set[int] = set()
-        self._serial = 0
 
     def resume(self, starts: list[Entry]) -> None:
         """Starts that a kill left without an answer: the CSMS has one CALL timeout, then we answer (rule R48)."""
@@ -65,11 +66,17 @@ class Intake:
     def take(self, message: Message) -> None:
         """A transaction message has come."""
         asked = self._core.asked(message)
-        if len(self._queue) + len(self._waiting) >= MAX_WAITING:
+        self._watch_share(message)
+        if len(self._queue) + sum(map(len, self._waiting.values())) >= MAX_WAITING:
             self._core.refuse(asked, "InternalError", "too many messages wait here; send it again")
             return
         self._queue.append(asked)
         self._step()
+
+    @property
+    def busy(self) -> bool:
+        """The charger waits for an answer."""
+        return self._current is not None or bool(self._waiting)
 
     def _step(self) -> None:
         if self._current is not None or not self._queue:
@@ -102,10 +109,8 @@ class Intake:
             and core.away_since_ms is not None
             and core.now.utc_ms - core.away_since_ms >= THIN_AFTER_MS
         )
-        self._serial += 1
         core.do(
             Append(
-                serial=self._serial,
                 action=message.frame.action,
                 connector=transaction.connector if transaction else message.connector,
                 transaction_id=local_id if message.kind is not Kind.START else None,
@@ -135,7 +140,8 @@ class Intake:
 
     def appended(self, event: Stored) -> None:
         """The message is on disk."""
-        asked, self._current = self._current, None
+        asked, self._current, self._live = self._current, None, None
+        hold, self._timed_out = self._timed_out, False
         append, result = event.action, event.result
         assert isinstance(append, Append)
         assert isinstance(result, Appended)
@@ -146,7 +152,7 @@ class Intake:
         elif result.entry is None:
             self._core.reply(asked, append.answer or "{}")
         else:
-            self._kept(asked, append, result.entry)
+            self._kept(asked, append, result.entry, hold=hold)
         self._step()
 
     def _repeated(self, asked: Asked, result: Appended) -> None:
@@ -158,7 +164,7 @@ class Intake:
             if not self._core.csms_ready:
                 self._answer_ourselves(result.entry)
 
-    def _kept(self, asked: Asked, append: Append, entry: int) -> None:
+    def _kept(self, asked: Asked, append: Append, entry: int, *, hold: bool) -> None:
         core, message = self._core, asked.message
         if append.stops is not None and append.stops in core.transactions:
             core.remember([replace(core.transactions[append.stops], stopped=True)])
@@ -170,18 +176,15 @@ class Intake:
             self._waiting.setdefault(entry, []).append(asked)
             core.do(Wake(_key(entry), core.ocpp.call_timeout_s, "link"))
         if append.for_csms:
-            self.replay.appended(self._entry(append, entry) if append.sent else None, hold=self._timed_out)
-            self._timed_out = False
+            self.replay.appended(self._entry(append, entry) if append.sent else None, hold=hold)
         if append.answer is None and (not core.csms_ready or self._local_answer(message)):
             self._answer_ourselves(entry)
-        if self._live is asked:
-            self._live = None
 
     def _entry(self, append: Append, entry: int) -> Entry:
         was_live = append.answer is not None and append.sent
-        return Entry(
-            entry, append.action, append.connector, append.transaction_id, append.message_id, append.frame, 0, was_live
-        )
+        transaction = self._core.transactions.get(append.transaction_id) if append.transaction_id is not None else None
+        csms_id = transaction.csms_id if transaction else None
+        return Entry(entry, append.action, append.connector, csms_id, append.message_id, append.frame, 0, was_live)
 
     # Answers
 
@@ -190,9 +193,6 @@ class Intake:
         if answer is None or answer.kind == frames.CALL_ERROR:
             self._answer_ourselves(entry)
             return
-        if entry in self._let_in:
-            self._let_in.discard(entry)
-            self._settle_refusal(answer, entry)
         self._core.do(Unwake(_key(entry)))
         transaction = self._core.by_start(entry)
         for asked in self._waiting.pop(entry, []):
@@ -214,20 +214,47 @@ class Intake:
 
     def _start_by_us(self, entry: int, start: Message) -> AnswerStart:
         core, id_tag = self._core, start.id_tag or ""
-        answer = core.version.start_answer(core.cards.decide(id_tag, core.now.utc_ms))
-        return AnswerStart(entry, start.connector or 0, id_tag, answer.before, answer.after, None, by_csms=False)
+        verdict = core.cards.decide(id_tag, core.now.utc_ms)
+        answer = core.version.start_answer(verdict)
+        return AnswerStart(
+            entry, start.connector or 0, id_tag, answer.before, answer.after, None,
+            accepted=accepted(verdict), by_csms=False, most_wh=self._most_wh(start),
+        )  # fmt: skip
+
+    def _most_wh(self, start: Message) -> int | None:
+        """Where a card that nobody vouched for must end: `offline_max_wh` above the register at its start."""
+        core, most_wh = self._core, self._core.charger.offline_max_wh
+        if most_wh is None or core.cards.vouched(start.id_tag or "", core.now.utc_ms):
+            return None
+        return (start.register_wh or 0) + most_wh
+
+    def _watch_share(self, message: Message) -> None:
+        """The charger's register has come to where its transaction must end (rule R43)."""
+        if message.kind is not Kind.METER_VALUES or message.register_wh is None:
+            return
+        transaction = self._core.transaction_of(message)
+        if transaction is None or transaction.most_wh is None or transaction.to_stop:
+            return
+        if message.register_wh >= transaction.most_wh:
+            self._core.remember([replace(transaction, to_stop=True)])
+            self._core.tell(
+                "offline_max_reached",
+                f"transaction {transaction.local_id} of an unknown card has taken what it gets while the CSMS is away",
+                "the charger is told to stop it until it does",
+                Severity.WARNING,
+                keep=True,
+            )
+            self._on_refused()
 
     def start_answered(self, event: Stored) -> None:
         """A start has its transaction id; the CSMS's answer reaches the charger through `_settled`."""
         action, transaction = event.action, event.result
         assert isinstance(action, AnswerStart)
         assert isinstance(transaction, Transaction)
-        known = self._core.by_start(action.entry)
-        if action.by_csms and known is not None and known.csms_id is None:
-            self._let_in.add(action.entry)
-        self._core.remember(
-            [replace(transaction, stopped=transaction.stopped or (known is not None and known.stopped))]
-        )
+        self._core.remember([transaction])
+        if transaction.to_stop and not transaction.stopped:
+            self._tell_refused(transaction)
+            self._on_refused()
         self._answering.discard(action.entry)
         self._starts.pop(action.entry, None)
         if not action.by_csms:
@@ -235,27 +262,14 @@ class Intake:
             for asked in self._waiting.pop(action.entry, []):
                 self._core.reply(asked, transaction.answer)
 
-    def _settle_refusal(self, frame: Frame, entry: int) -> None:
-        """The CSMS refuses what we had let in: the transaction is stopped with its local id (rule R43)."""
-        core = self._core
-        transaction = core.by_start(entry)
-        if transaction is None or transaction.stopped or not core.cards.asks_csms:
-            return
-        if refused_by_csms(core, frame, transaction.id_tag):
-            core.tell(
-                "offline_start_refused",
-                f"the CSMS refuses the card of transaction {transaction.local_id}, which began while it was away",
-                "the charger is told to stop it; what it took stands in the session",
-                Severity.WARNING,
-                keep=True,
-            )
-            core.call(
-                core.to_charger,
-                core.version.remote_stop(transaction.local_id),
-                Priority.REDUCE,
-                lambda answer: None,
-                lambda loss: None,
-            )
+    def _tell_refused(self, transaction: Transaction) -> None:
+        self._core.tell(
+            "offline_start_refused",
+            f"the CSMS refuses the card of transaction {transaction.local_id}, which began while it was away",
+            "the charger is told to stop it until it does; what it took stands in the session",
+            Severity.WARNING,
+            keep=True,
+        )
 
     def entry_answered(self, event: Stored) -> None:
         """Our own answer to a stop or to meter values is on disk."""
@@ -278,6 +292,8 @@ class Intake:
             self._answering.discard(event.action.entry)
             for asked in self._waiting.pop(event.action.entry, []):
                 self._core.refuse(asked, "InternalError", "the gateway cannot write to its disk")
+            if event.action.entry in self._starts:  # the sessions of all chargers wait behind a start without an answer
+                self._core.do(Wake(_key(event.action.entry), RETRY_S, "site"))
 
     # Relayed without a commit
 
@@ -291,7 +307,7 @@ class Intake:
     def _relay(self, asked: Asked) -> None:
         core, message = self._core, asked.message
         transaction = core.transaction_of(message)
-        text, rule = core.for_csms(message, transaction.local_id if transaction else None)
+        text, rule = core.for_csms(message, transaction.csms_id if transaction else None)
         self._live = asked
         core.to_csms.submit(
             Call(message.frame.message_id, text, rule, Priority.RELAYED, self._relayed, self._not_relayed)

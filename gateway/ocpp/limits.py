@@ -13,9 +13,10 @@ from gateway.ocpp.profiles import fallback_profile, limit_profile
 from gateway.site import Connector
 
 RETRY_S = 60
-"""Site seconds before a fallback that was not answered is written again."""
+"""Site seconds before what was not answered, or not obeyed, is said again."""
 
 _CHORES = "chores"
+_STOPS = "stop refused"
 _OUTCOMES = {Loss.TIMEOUT: LimitOutcome.SILENT, Loss.GONE: LimitOutcome.ABSENT}
 
 
@@ -87,6 +88,24 @@ class Limits:
             self._in_force[order.connector] = (order.limit_ma, until_ms)
         self._core.do(LimitDone(order.ticket, LimitOutcome.CONFIRMED if confirmed else LimitOutcome.REFUSED))
 
+    # Transactions that the CSMS refused after they had begun
+
+    def stop_refused(self) -> None:
+        """Have the charger end them, again and again until their stop has come (rule R43)."""
+        core = self._core
+        refused = [one for one in core.transactions.values() if one.to_stop and not one.stopped]
+        for transaction in refused:
+            core.call(
+                core.to_charger,
+                core.version.remote_stop(transaction.local_id),
+                Priority.REDUCE,
+                lambda answer: None,
+                lambda loss: None,
+                slot=f"stop {transaction.local_id}",
+            )
+        if refused:
+            core.do(Wake(_STOPS, RETRY_S, "site"))
+
     # Fallback and configuration
 
     def charger_ready(self, *, booted: bool) -> None:
@@ -100,9 +119,12 @@ class Limits:
 
     def woke(self, key: str) -> bool:
         """The charger has settled; True where the timer is ours."""
+        if key == _STOPS:
+            self.stop_refused()
         if key != _CHORES:
-            return False
+            return key == _STOPS
         if self._core.to_charger.connected:
+            self.stop_refused()
             self._write_fallbacks()
             if self._booted:
                 self._write_configuration()

@@ -35,7 +35,7 @@ class Loss(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One CALL. Exactly one of the two callbacks is called, once. `slot`: a newer waiting call of it replaces this."""
+    """One CALL. Exactly one of the two callbacks is called, once. `slot`: a newer one replaces this while it waits."""
 
     message_id: str
     text: str
@@ -63,16 +63,19 @@ class CallLine:
         self.silent = 0
         """CALLs in a row without an answer."""
 
+    @property
+    def busy(self) -> bool:
+        """A call is open or waits."""
+        return self._open is not None or any(self._waiting.values())
+
     def submit(self, call: Call) -> None:
         """Queue a call and send what may be sent. One that is not sent within a CALL timeout is lost as well."""
         waiting = self._waiting[call.priority]
         if not self.connected:
             call.on_lost(Loss.GONE)
             return
-        for other in [other for other in waiting if call.slot is not None and other.slot == call.slot]:
-            waiting.remove(other)
-            self._no_longer_late(other)
-            other.on_lost(Loss.REPLACED)
+        if call.slot is not None:
+            self._replace(call.slot)
         if len(waiting) >= MAX_WAITING:
             call.on_lost(Loss.FULL)
             return
@@ -81,6 +84,14 @@ class CallLine:
         if call in waiting:
             self._late.add(call.message_id)
             self._do(Wake(self._wait_key(call.message_id), self._timeout_s, "link"))
+
+    def _replace(self, slot: str) -> None:
+        """In every class: an older raise must not arrive behind the reduction that takes its place."""
+        for waiting in self._waiting.values():
+            for other in [other for other in waiting if other.slot == slot]:
+                waiting.remove(other)
+                self._no_longer_late(other)
+                other.on_lost(Loss.REPLACED)
 
     def pump(self) -> None:
         """Send the next call where none is open."""

@@ -70,6 +70,7 @@ class ChargerLink:
         self._ticket = 0
         self._count_due: asyncio.TimerHandle | None = None
         self._counted = asyncio.Event()
+        self._finished = asyncio.Event()
 
     async def run(self) -> None:
         """Write to the database, in order, until cancelled."""
@@ -87,6 +88,16 @@ class ChargerLink:
             for task in self._readings:
                 task.cancel()
 
+    async def finish(self) -> None:
+        """Take no new CALL; returns when the open ones have their answers (rule R49)."""
+        self._relay.stop()
+        self._look_if_finished()
+        await self._finished.wait()
+
+    def _look_if_finished(self) -> None:
+        if self._relay.stopping and not self._relay.busy:
+            self._finished.set()
+
     def feed(self, event: act.RelayEvent) -> None:
         """Let the relay decide, and do it. A fault in it costs one event of one charger, and is told."""
         try:
@@ -95,6 +106,7 @@ class ChargerLink:
             self._tell_bug(f"{type(event).__name__}", error)
             actions = self._relay.take_actions()
         self._perform(actions)
+        self._look_if_finished()
 
     def _now(self) -> act.Now:
         return act.Now(self._parts.clock.utc_ms(), self._parts.clock.monotonic())
@@ -234,18 +246,17 @@ class ChargerLink:
     async def _read(self, connector: int | None) -> None:
         meter = next((one.meter for one in self.setting.charger.connectors if one.ref.connector == connector), None)
         reading: Reading | None = None
-        if meter is not None:
-            reading = self._parts.meters.latest(meter)
-            if reading is None or self._parts.clock.utc_ms() - reading.requested_ms > FRESH_MS:
-                reading = await self._read_now(meter)
-        self.feed(act.ReadingTaken(reading))
-
-    async def _read_now(self, meter: str) -> Reading | None:
         try:
-            return await self._parts.meters.read_now(meter)
+            reading = await self._fresh(meter) if meter is not None else None
         except Exception as error:  # noqa: BLE001 - a broken meter must not cost the driver the start
             self._tell_bug("meter", error)
-            return None
+        self.feed(act.ReadingTaken(reading))
+
+    async def _fresh(self, meter: str) -> Reading | None:
+        reading = self._parts.meters.latest(meter)
+        if reading is not None and self._parts.clock.utc_ms() - reading.requested_ms <= FRESH_MS:
+            return reading
+        return await self._parts.meters.read_now(meter)
 
     # Database
 

@@ -51,7 +51,10 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A CALL of a charger. `always_keep`: signed, or the first or last of its transaction: never thinned."""
+    """A CALL of a charger. `always_keep`: signed, or the first or last of its transaction: never thinned.
+
+    `register_wh`: the charger's own register, where a start or meter values say it.
+    """
 
     kind: Kind
     frame: Frame
@@ -63,6 +66,7 @@ class Message:
     content_key: str | None = None
     signed: bool = False
     always_keep: bool = False
+    register_wh: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

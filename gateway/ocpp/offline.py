@@ -53,6 +53,11 @@ class Cards:
             return remembered or Tag("Accepted" if self._unknown == "accept" else "Invalid")
         return _either(remembered, self._by_site(id_tag, now_ms))
 
+    def vouched(self, id_tag: str, now_ms: int) -> bool:
+        """Whether somebody has ever accepted this card, and not only the policy for unknown ones."""
+        remembered = self._by_memory(id_tag, now_ms)
+        return accepted(remembered) if remembered else accepted(self._by_site(id_tag, now_ms))
+
     def combine(self, id_tag: str, said: Tag, now_ms: int) -> Tag:
         """The verdict when the CSMS has said something."""
         if self._authority == "csms":

@@ -24,6 +24,9 @@ LIMIT_ID = 2_000_001_000
 """Ids of our own profiles: these plus the connector. Only ours are in the charger."""
 
 MAX_PROFILES = 100
+MAX_PERIODS = 700
+"""A week of quarter hours; the load manager reads every profile once a tick (I12)."""
+
 VOLTAGE_V = 230
 _RECURRENCE_S = {"Daily": 86_400, "Weekly": 604_800}
 
@@ -100,11 +103,13 @@ def read_profile(connector: int, profile: Any, received_ms: int) -> StoredProfil
     periods = schedule.get("chargingSchedulePeriod")
     if not isinstance(periods, list) or not periods or not all(_is_period(period) for period in periods):
         raise BadProfileError("chargingSchedulePeriod has periods with startPeriod and limit")
+    if len(periods) > MAX_PERIODS:
+        raise BadProfileError(f"chargingSchedulePeriod has more than {MAX_PERIODS} periods")
     return StoredProfile(connector, profile_id, purpose, level, compact(profile), received_ms)
 
 
 def _whole(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _is_period(period: Any) -> bool:

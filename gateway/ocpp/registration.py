@@ -17,6 +17,9 @@ from gateway.ocpp.meaning import Kind, Message
 RETRY_BOOT_S = 60
 """Site seconds before a boot is told again where the CSMS names no interval."""
 
+MAX_CONNECTOR = 99
+"""As in the site file; the status of a connector that no box has is passed on, and not kept (I12)."""
+
 _BOOT = "boot again"
 _BEAT = "heartbeat"
 _HOLD = "boot waits"
@@ -148,7 +151,7 @@ class Registration:
     def _accepted_by_csms(self, answer: Frame, asked: Asked | None) -> None:
         if asked is not None:
             self._core.relay_answer(asked, answer)
-            self._on_accepted(True)
+        self._on_accepted(asked is not None)
         if self._core.to_csms.connected:
             self._ready()
 
@@ -167,7 +170,7 @@ class Registration:
         """A connector's status: kept, and told to the CSMS now or after the gap (rule R39)."""
         core, asked = self._core, self._core.asked(message)
         connector, payload = message.connector, message.frame.payload_text()
-        if connector is None:
+        if connector is None or not 0 <= connector <= MAX_CONNECTOR:
             self.relay(message)
             return
         self.statuses[connector] = Status(connector, message.status or "", payload, told=False)

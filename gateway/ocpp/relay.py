@@ -109,7 +109,7 @@ class Relay:
         self._profiles = Profiles(snapshot.profiles)
         self._limits = Limits(core, dict(snapshot.fallbacks), dict(snapshot.configuration))
         self._commands = Commands(core, self._profiles, self._limits)
-        self._intake = Intake(core, snapshot.waiting)
+        self._intake = Intake(core, snapshot.waiting, self._limits.stop_refused)
         self._registration = Registration(
             core, snapshot.known, snapshot.statuses, self._intake.replay.pump, self._charger_accepted
         )
@@ -121,7 +121,7 @@ class Relay:
         """What to do first: be connected to the CSMS where something waits for it."""
         self._core.now = now
         self._intake.resume(self._unanswered)
-        if self._core.upstream is not None and not self._intake.replay.empty:
+        if self._core.upstream is not None and not self._intake.replay.idle:
             self._core.do(Dial(True))
         return self.take_actions()
 
@@ -145,6 +145,20 @@ class Relay:
         else:
             self._limits.set_limit(event)
         return self.take_actions()
+
+    def stop(self) -> None:
+        """The gateway stops: what is open is finished, nothing new is taken (rule R49)."""
+        self._core.stopping = True
+
+    @property
+    def stopping(self) -> bool:
+        """`stop` was called."""
+        return self._core.stopping
+
+    @property
+    def busy(self) -> bool:
+        """A CALL waits for its answer, on either side."""
+        return self._core.to_charger.busy or self._core.to_csms.busy or self._intake.busy
 
     def take_actions(self) -> list[Action]:
         """What is decided and not yet handed out."""
@@ -185,7 +199,9 @@ class Relay:
         except RemoteProtocolError as error:
             self._bad_frame(event, error)
             return
-        if frame.kind == frames.CALL:
+        if frame.kind == frames.CALL and self._core.stopping:
+            self._core.drop(event.side, event.text, "the gateway stops; it is asked again after its start")
+        elif frame.kind == frames.CALL:
             self._from_charger(frame) if event.side == "charger" else self._from_csms(frame)
         elif event.side == "charger":
             if not self._core.to_charger.resolve(frame):
@@ -266,6 +282,7 @@ class Relay:
         self._core.do(Close("csms", 1001, "the charger is gone"))
 
     def _csms_opened(self) -> None:
+        self._core.csms_generation += 1
         self._registration.csms_opened()
         if not self._core.to_charger.connected:
             self._core.do(Wake(_LEAVE, STAY_S, "site"))
@@ -319,9 +336,9 @@ class Relay:
     def _leave_or_stay(self) -> None:
         if self._core.to_charger.connected:
             return
-        if self._intake.replay.empty or not self._core.to_csms.connected:
+        if self._intake.replay.idle or not self._core.to_csms.connected:
             self._leave()
-            if not self._intake.replay.empty:
+            if not self._intake.replay.idle:
                 self._core.do(Dial(True))
         else:
             self._core.do(Wake(_LEAVE, STAY_S, "site"))

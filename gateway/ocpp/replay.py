@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gateway.model import Severity
 from gateway.ocpp import frames
-from gateway.ocpp.actions import AnswerEntry, AnswerStart, Entry, Fail, Stored, StoreFailed, TakeNext, Wake
+from gateway.ocpp.actions import AnswerEntry, AnswerStart, Entry, Fail, Stored, StoreFailed, TakeNext, Unwake, Wake
 from gateway.ocpp.core import RELAYED, Core, resend_of
 from gateway.ocpp.frames import Frame
 from gateway.ocpp.lines import Call, Loss, Priority
@@ -35,16 +35,12 @@ class Replay:
         self._sending = False
         self._holding = False
         self._settling: Frame | None = None
+        """The answer that is being kept, or waits for the disk: the entry is not sent again."""
 
     @property
     def idle(self) -> bool:
-        """Nothing waits: what comes now can go straight to the CSMS."""
+        """The CSMS has everything: what comes now can go straight to it."""
         return self._head is None and not self._more and not self._taking
-
-    @property
-    def empty(self) -> bool:
-        """The CSMS has everything."""
-        return self.idle
 
     def appended(self, entry: Entry | None, *, hold: bool = False) -> None:
         """The journal has grown; `entry` where it may be sent at once, being alone and marked as sent.
@@ -70,7 +66,7 @@ class Replay:
             return
         if self._head is not None:
             self._send(self._head)
-        elif self._more and not self._taking:
+        elif self._more and not self._taking and not self._core.stopping:
             self._taking = True
             self._more = False
             self._core.do(TakeNext())
@@ -89,10 +85,9 @@ class Replay:
         self.pump()
 
     def store_failed(self, event: StoreFailed) -> None:
-        """The disk refused: the entry stays, and is tried again."""
-        self._taking, self._settling = False, None
+        """The disk refused: it is tried again, and an answer that could not be kept is not asked for twice."""
         if isinstance(event.action, TakeNext):
-            self._more = True
+            self._taking, self._more = False, True
         self._holding = True
         self._core.do(Wake(_RETRY, RETRY_S, "site"))
 
@@ -101,6 +96,8 @@ class Replay:
         if key != _RETRY:
             return False
         self._holding = False
+        if self._settling is not None:
+            self._answered(self._settling)
         self.pump()
         return True
 
@@ -110,13 +107,15 @@ class Replay:
         if head is None or not head.sent_before or head.message_id != frame.message_id or self._settling is not None:
             return False
         self._core.to_csms.withdraw(head.message_id)
-        self._sending = False
+        if self._holding:
+            self._holding = False
+            self._core.do(Unwake(_RETRY))
         self._answered(frame)
         return True
 
     def _send(self, head: Entry) -> None:
         message = self._core.version.read(frames.parse(head.frame))
-        text, rule = self._core.for_csms(message, head.transaction_id)
+        text, rule = self._core.for_csms(message, head.csms_id)
         if rule == RELAYED:
             rule = resend_of(head)
         self._sending = True
@@ -141,7 +140,9 @@ class Replay:
 
     def _start_answer(self, head: Entry, frame: Frame, id_tag: str) -> AnswerStart:
         said = self._core.version.read_tag(frame)
-        verdict = self._core.cards.combine(id_tag, said, self._core.now.utc_ms) if said else None
+        cards, now_ms = self._core.cards, self._core.now.utc_ms
+        verdict = cards.combine(id_tag, said, now_ms) if said else cards.decide(id_tag, now_ms)
+        refused = said is not None and cards.asks_csms and not accepted(verdict)
         answer = self._core.version.read_start_answer(frame, verdict)
         if answer.csms_id is None:
             self._core.tell(
@@ -151,8 +152,9 @@ class Replay:
                 Severity.WARNING,
             )
         return AnswerStart(
-            head.entry, head.connector or 0, id_tag, answer.before, answer.after, answer.csms_id, by_csms=True
-        )
+            head.entry, head.connector or 0, id_tag, answer.before, answer.after, answer.csms_id,
+            accepted=accepted(verdict), by_csms=True, ends=refused,
+        )  # fmt: skip
 
     def _lost(self, loss: Loss) -> None:
         self._sending = False
@@ -188,9 +190,3 @@ class Replay:
         for transaction in list(self._core.transactions.values()):
             if transaction.start_entry == start_entry and transaction.csms_id is None:
                 self._core.remember([replace(transaction, csms_id=-1)])
-
-
-def refused_by_csms(core: Core, frame: Frame, id_tag: str) -> bool:
-    """Whether the CSMS's answer to a start, joined with the site's own verdict, lets no car charge (rule R43)."""
-    said = core.version.read_tag(frame)
-    return said is not None and not accepted(core.cards.combine(id_tag, said, core.now.utc_ms))

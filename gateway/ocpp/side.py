@@ -7,19 +7,30 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.model import ConnectorRef, ConnectorState, LimitOutcome, MeterPort, Tell, World
+from gateway.model import ConnectorRef, ConnectorState, Event, LimitOutcome, MeterPort, StoreError, Tell, World
 from gateway.ocpp import actions as act
 from gateway.ocpp.charger_server import ChargerServer, bound_port
 from gateway.ocpp.csms_client import CsmsClient
 from gateway.ocpp.dialect_files import load_dialect
 from gateway.ocpp.link import ChargerLink, Parts
 from gateway.ocpp.relay import Relay, Setting
-from gateway.ocpp.storing import Storing, load
+from gateway.ocpp.storing import Storing, load, refuse_orphans
 from gateway.ocpp.trace import TraceLog
 from gateway.ocpp.v16 import V16
 from gateway.site import Charger, Site
+from gateway.store import journal
 from gateway.store.database import Database
 from gateway.store.outbox import Identity
+
+FINISH_S = 5.0
+"""Link seconds that a clean end leaves to CALLs that are open."""
+
+KEEP_VALUES = 400_000
+"""Unsigned MeterValues that stay in the journal once everybody has got them: a kilobyte each with their rows in the
+indexes, less than the journal's 500 MB, and more than a month of 20 chargers without a CSMS (I12)."""
+
+PRUNE_STEP = 500
+PRUNE_EVERY_S = 3600.0
 
 
 class OcppSide:
@@ -51,16 +62,29 @@ class OcppSide:
 
     async def run(self) -> None:
         """Serve until cancelled; then every connection is closed with 1001. OSError where the port is not to be had."""
+        await self._refuse_orphans()
         for charger in self._site.chargers:
             self._links[charger.id] = await self._link(charger)
-        try:
-            async with self._server.listen() as server, asyncio.TaskGroup() as tasks:
-                for link in self._links.values():
-                    self._start(link, tasks)
-                self.port = bound_port(server)
-                self.ready.set()
-        finally:
-            self.ready.clear()
+        async with self._server.listen() as server, asyncio.TaskGroup() as tasks:
+            for link in self._links.values():
+                self._start(link, tasks)
+            tasks.create_task(self._prune(), name="journal")
+            self.port = bound_port(server)
+            self.ready.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                self.ready.clear()
+                await self._finish()
+
+    async def _finish(self) -> None:
+        """Take no new CALLs, and give the open ones their time (rule R49)."""
+        self._server.stopping = True
+        waiting = [asyncio.create_task(link.finish()) for link in self._links.values()]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=FINISH_S)
+            for task in late:
+                task.cancel()
 
     def _start(self, link: ChargerLink, tasks: asyncio.TaskGroup) -> None:
         tasks.create_task(link.run(), name=f"charger {link.id}")
@@ -68,6 +92,26 @@ class OcppSide:
         if upstream is not None:
             client = CsmsClient(link, upstream, V16.subprotocol, self._world, self._secrets, self._tell)
             tasks.create_task(client.run(), name=f"csms {link.id}")
+
+    async def _refuse_orphans(self) -> None:
+        stamp, known = self._world.clock.now(), {charger.id for charger in self._site.chargers}
+        await self._db.run(lambda db: refuse_orphans(db, self._storing, known, V16(), stamp))
+
+    def _storing(self, charger: str) -> Storing:
+        return Storing(charger, self._who, self._new_id)
+
+    async def _prune(self) -> None:
+        """Keep the journal in its budget, a little at a time (I12)."""
+        while True:
+            gone = 0
+            try:
+                while some := await self._db.run(lambda db: journal.prune(db, KEEP_VALUES, PRUNE_STEP)):
+                    gone += some
+            except StoreError as error:
+                self._tell(Event("journal_not_pruned", "journal", str(error), "it is tried again in an hour"))
+            if gone:
+                self._tell(Event("journal_pruned", "journal", f"{gone} old MeterValues went, to keep to its budget"))
+            await self._world.clock.sleep(PRUNE_EVERY_S)
 
     async def _link(self, charger: Charger) -> ChargerLink:
         upstream = next((one for one in self._site.upstreams if one.id == charger.upstream), None)
@@ -81,7 +125,7 @@ class OcppSide:
         snapshot = await self._db.run(lambda db: load(db, charger.id, has_upstream=upstream is not None))
         now = act.Now(self._world.clock.utc_ms(), self._world.clock.monotonic())
         relay = Relay(setting, V16(), snapshot, self._new_id, now)
-        return ChargerLink(setting, relay, Storing(charger.id, self._who, self._new_id), self._parts)
+        return ChargerLink(setting, relay, self._storing(charger.id), self._parts)
 
     def _new_id(self) -> str:
         return str(uuid.UUID(int=self._world.random.getrandbits(128), version=4))

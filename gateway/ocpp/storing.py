@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, replace
 from functools import singledispatchmethod
 
 from gateway.model import Connection, Reading, Stamp
 from gateway.ocpp import actions as act
-from gateway.ocpp.meaning import Tag
+from gateway.ocpp import frames
+from gateway.ocpp.core import MAX_TRANSACTIONS
+from gateway.ocpp.meaning import Tag, Version
 from gateway.ocpp.registration import Known, Status
 from gateway.ocpp.relay import Snapshot
 from gateway.records.bodies import Thinned
@@ -18,7 +20,6 @@ from gateway.store import chargers, journal, outbox, thinned, tokens, transactio
 MAX_ATTEMPTS = 3
 """Sends of one entry that the CSMS may fail to process (OCPP 1.6 TransactionMessageAttempts)."""
 
-RECENT = 200
 QUARTER_MS = 900_000
 
 
@@ -43,8 +44,8 @@ class Storing:
     @_perform.register
     def _append(self, action: act.Append, db: Connection, stamp: Stamp) -> act.Appended:
         same = journal.find_same(db, self.charger, action.message_id, action.frame, action.content_key)
-        if same is not None:
-            return act.Appended(same.entry, True, same.answer, same.answered_by)
+        if same is not None and not self._is_over(db, same):
+            return act.Appended(same.entry, True, same.answer)
         self._tell_thinned(db, action, stamp)
         if action.thin and action.transaction_id is not None:
             quarter = action.at_ms // QUARTER_MS
@@ -55,6 +56,11 @@ class Storing:
         if action.stops is not None:
             transactions.stop(db, self.charger, action.stops, entry)
         return act.Appended(entry)
+
+    def _is_over(self, db: Connection, same: journal.JournalRow) -> bool:
+        """A start whose transaction has its stop is not repeated: the clock of that charger stands still."""
+        begun = transactions.by_start(db, self.charger, same.entry)
+        return begun is not None and begun.stop_entry is not None
 
     def _new_entry(self, action: act.Append, stamp: Stamp) -> journal.NewEntry:
         state: journal.State = "local" if not action.for_csms else "sent" if action.sent else "pending"
@@ -108,7 +114,12 @@ class Storing:
             id_tag=action.id_tag,
             start_entry=action.entry,
             start_ms=row.at_ms,
+            accepted=action.accepted,
+            most_wh=action.most_wh,
         )
+        if begun.accepted and action.ends:
+            transactions.refuse(db, self.charger, begun.local_id)
+            begun = replace(begun, to_stop=True)
         answer = f"{action.before}{begun.local_id}{action.after}"
         by: journal.AnsweredBy = "csms" if action.by_csms else "gateway"
         journal.answered(db, action.entry, answer, by, transaction_id=begun.local_id)
@@ -134,8 +145,12 @@ class Storing:
         rows = journal.pending(db, self.charger, 1)
         if not rows:
             return None
-        journal.mark_sent(db, rows[0].entry)
-        return _entry(rows[0])
+        row = rows[0]
+        journal.mark_sent(db, row.entry)
+        csms_id = None
+        if row.transaction_id is not None:
+            csms_id = transactions.csms_id(db, self.charger, row.transaction_id)
+        return _entry(row, csms_id)
 
     # Charger
 
@@ -207,7 +222,7 @@ def load(db: Connection, charger: str, *, has_upstream: bool) -> Snapshot:
     return Snapshot(
         known=Known(known.boot_payload, known.boot_told, known.accepted_by, known.heartbeat_s),
         statuses=[_status(row) for row in chargers.statuses(db, charger)],
-        transactions=[_transaction(row, _answer(db, row)) for row in transactions.recent(db, charger, RECENT)],
+        transactions=[_transaction(row) for row in transactions.recent(db, charger, MAX_TRANSACTIONS)],
         profiles=[
             act.StoredProfile(row.connector, row.profile_id, row.purpose, row.stack_level, row.profile, row.received_ms)
             for row in chargers.profiles(db, charger)
@@ -218,10 +233,27 @@ def load(db: Connection, charger: str, *, has_upstream: bool) -> Snapshot:
         list_version=tokens.list_version(db, charger),
         fallbacks=known.fallbacks,
         configuration=known.configuration,
-        unanswered=[_entry(row) for row in journal.unanswered_starts(db, charger)],
+        unanswered=[_entry(row, None) for row in journal.unanswered_starts(db, charger)],
         waiting=has_upstream and queue.queue > 0,
         oldest_ms=queue.oldest_ms,
     )
+
+
+def refuse_orphans(
+    db: Connection, storing: Callable[[str], Storing], known: Collection[str], version: Version, stamp: Stamp
+) -> None:
+    """Answer the starts that a kill left open and whose chargers are no longer in the site file.
+
+    Nobody hears it, but the sessions of all chargers wait behind a start without an answer.
+    """
+    for row in journal.orphaned_starts(db, known):
+        message = version.read(frames.parse(row.frame))
+        refusal = version.start_answer(Tag("Invalid"))
+        action = act.AnswerStart(
+            row.entry, row.connector or 0, message.id_tag or "", refusal.before, refusal.after, None,
+            accepted=False, by_csms=False,
+        )  # fmt: skip
+        storing(row.charger).perform(db, action, stamp)
 
 
 def reading_text(reading: Reading | None) -> str | None:
@@ -229,28 +261,21 @@ def reading_text(reading: Reading | None) -> str | None:
     return None if reading is None else json.dumps(asdict(reading), separators=(",", ":"))
 
 
-def _answer(db: Connection, row: transactions.TransactionRow) -> str:
-    start = journal.get(db, row.start_entry)
-    return (start.answer or "") if start is not None else ""
-
-
 def _status(row: chargers.StatusRow) -> Status:
     status = json.loads(row.payload).get("status")
     return Status(row.connector, status if isinstance(status, str) else "", row.payload, row.told)
 
 
-def _transaction(row: transactions.TransactionRow, answer: str) -> act.Transaction:
+def _transaction(row: transactions.TransactionRow, answer: str = "") -> act.Transaction:
     return act.Transaction(
         row.local_id, row.csms_id, row.connector, row.id_tag, row.start_entry, row.start_ms,
-        row.stop_entry is not None, answer,
+        row.stop_entry is not None, row.accepted, row.most_wh, row.to_stop, answer,
     )  # fmt: skip
 
 
-def _entry(row: journal.JournalRow) -> act.Entry:
+def _entry(row: journal.JournalRow, csms_id: int | None) -> act.Entry:
     sent = row.state == "sent"
-    return act.Entry(
-        row.entry, row.action, row.connector, row.transaction_id, row.message_id, row.frame, row.attempts, sent
-    )
+    return act.Entry(row.entry, row.action, row.connector, csms_id, row.message_id, row.frame, row.attempts, sent)
 
 
 def _tag_row(source: str, id_tag: str, tag: Tag) -> tokens.TagRow:

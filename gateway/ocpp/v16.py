@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from gateway.ocpp.frames import Frame, Span, compact, replace
@@ -51,7 +52,9 @@ class V16:
 
     def read(self, frame: Frame) -> Message:
         kind = _KINDS.get(frame.action, Kind.OTHER)
-        signed, boundary = _samples(frame) if kind is Kind.METER_VALUES else (False, False)
+        signed, boundary, register_wh = _samples(frame) if kind is Kind.METER_VALUES else (False, False, None)
+        if kind is Kind.START:
+            register_wh = _wh(frame.member("meterStart"), "Wh")
         return Message(
             kind=kind,
             frame=frame,
@@ -63,6 +66,7 @@ class V16:
             content_key=_content_key(kind, frame),
             signed=signed,
             always_keep=signed or boundary,
+            register_wh=register_wh,
         )
 
     def offline_answer(self, message: Message) -> str | None:
@@ -171,8 +175,8 @@ class V16:
 
 
 def _integer(value: Any) -> int | None:
-    """An integer as OCPP means it; what a sloppy peer sends instead (1.0, "1", true) is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """An integer that the database can hold; what a sloppy peer sends instead (1.0, "1", true) is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63 else None
 
 
 def _text(value: Any) -> str | None:
@@ -195,6 +199,7 @@ def _tag_text(tag: Tag) -> str:
     return compact(said)
 
 
+_REGISTER = "Energy.Active.Import.Register"
 _CONTENT = {
     Kind.START: ("connectorId", "timestamp", "meterStart", "idTag"),
     Kind.STOP: ("transactionId", "timestamp", "meterStop"),
@@ -208,9 +213,10 @@ def _content_key(kind: Kind, frame: Frame) -> str | None:
     return f"{kind.name} " + "|".join(frame.text[slice(*frame.spans.get(name, (0, 0)))] for name in names)
 
 
-def _samples(frame: Frame) -> tuple[bool, bool]:
-    """Whether any sample is signed, and whether one is the first or the last of its transaction."""
+def _samples(frame: Frame) -> tuple[bool, bool, int | None]:
+    """Whether any sample is signed, whether one is the first or the last of its transaction, the newest register."""
     signed = boundary = False
+    register_wh: int | None = None
     values = frame.member("meterValue")
     for value in values if isinstance(values, list) else ():
         samples = value.get("sampledValue") if isinstance(value, dict) else None
@@ -218,7 +224,21 @@ def _samples(frame: Frame) -> tuple[bool, bool]:
             if isinstance(sample, dict):
                 signed = signed or sample.get("format") == "SignedData"
                 boundary = boundary or sample.get("context") in ("Transaction.Begin", "Transaction.End")
-    return signed, boundary
+                if sample.get("measurand", _REGISTER) == _REGISTER and "phase" not in sample:
+                    wh = _wh(sample.get("value"), sample.get("unit", "Wh"))
+                    register_wh = register_wh if wh is None else wh
+    return signed, boundary, register_wh
+
+
+def _wh(value: Any, unit: Any) -> int | None:
+    """A register in Wh; None where it is no number that a register can show (signed texts are none)."""
+    if unit not in ("Wh", "kWh") or not isinstance(value, str | int | float) or len(str(value)) > 24:
+        return None
+    try:
+        number = Decimal(str(value)) * (1000 if unit == "kWh" else 1)
+        return int(number) if abs(number) < 10**15 else None
+    except ArithmeticError:
+        return None
 
 
 def _with_comma(text: str, value: Span) -> Span:

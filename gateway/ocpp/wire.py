@@ -12,7 +12,8 @@ from websockets.exceptions import ConnectionClosed
 MAX_OUT = 256
 """Texts that wait for a peer that does not read; beyond it the connection is given up, never the memory (I12)."""
 
-MAX_MESSAGE = 1 << 20
+MAX_MESSAGE = 1 << 18
+"""Bytes of one frame; signed meter data has some thousand. A hundred of them may wait on one charger (I12)."""
 
 quiet = logging.getLogger("gateway.ocpp.websockets")
 """Half-open handshakes are noise (quirk 9); what matters is told as an Event."""

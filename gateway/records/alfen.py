@@ -46,11 +46,6 @@ class Alfen:
         return int.from_bytes(self.data[78:82], "little")
 
     @property
-    def session(self) -> int:
-        """The charger's own number of the session."""
-        return int.from_bytes(self.data[74:78], "little")
-
-    @property
     def register(self) -> tuple[int, int, int]:
         """Count, unit (DLMS; 30 is Wh) and scaler."""
         return (

@@ -1,4 +1,4 @@
-"""Pure: is a stream of signed texts complete? What the reference tool does not look at (it shows "Verified" for T1, T9).
+"""Pure: is a stream of signed texts complete? The reference tool does not look: it shows "Verified" for T1 and T9.
 
 Pages count per signer, meter and letter (OCMF-en.md, "pagination": +1 per signed record, T and F apart). The first text
 that is seen may have any page. A page that comes late and fills a gap is no fault; one that was there before is, unless
@@ -44,11 +44,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """How far a stream has come. `gaps` are ranges of pages that never came (first, last), oldest first.
+    """How far a stream has come. `first` and `page` are the lowest and the highest page that came.
+
+    `gaps` are ranges of pages between them that never came (low, high).
 
     `register_wh` is the exact decimal text of the newest total register, empty where there was none.
     """
 
+    first: int
     page: int
     gaps: tuple[tuple[int, int], ...] = ()
     clock: str = ""
@@ -68,10 +71,10 @@ def follow(stand: Stand | None, facts: Facts) -> tuple[Stand | None, list[Proble
     first, last = _energies(facts)
     clock = _worst_clock(facts.registers)
     if stand is None:
-        return Stand(facts.page, (), clock, str(last) if last is not None else ""), problems
+        return Stand(facts.page, facts.page, (), clock, str(last) if last is not None else ""), problems
     after, fault = _page(stand, facts)
     problems += fault
-    if facts.page < stand.page:  # late or repeated: what it states is older than the stand
+    if facts.page <= stand.page:  # late or repeated: what it states is not newer than the stand
         return after, problems
     if clock and stand.clock and _CLOCK_RANK[clock] < _CLOCK_RANK[stand.clock]:
         problems.append(Problem(Fault.CLOCK, f"the time letter went from {stand.clock} to {clock}"))
@@ -98,6 +101,9 @@ def _page(stand: Stand, facts: Facts) -> tuple[Stand, list[Problem]]:
         gap = f"{missing[0]}" if missing[0] == missing[1] else f"{missing[0]} to {missing[1]}"
         after = replace(stand, page=page, gaps=(*stand.gaps, missing)[-MAX_GAPS:])
         return after, [Problem(Fault.GAP, f"pages {gap} are missing before {name}")]
+    if page < stand.first:  # nobody saw what came before the first one
+        before = ((page + 1, stand.first - 1),) if page + 1 < stand.first else ()
+        return replace(stand, first=page, gaps=(*before, *stand.gaps)[-MAX_GAPS:]), []
     for place, (low, high) in enumerate(stand.gaps):
         if low <= page <= high:
             rest = [(low, page - 1), (page + 1, high)]

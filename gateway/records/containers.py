@@ -17,12 +17,14 @@ MAX_DEPTH = 20
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One signed text of a file. `place` names it for a person; `key` is the public key that stands beside it."""
+    """One signed text of a file. `place` names it for a person; `key` is the public key that stands beside it.
+
+    `transaction` is what the file calls the session that it belongs to, empty where it says nothing.
+    """
 
     place: str
     text: str
     key: str | None = None
-    context: str = ""
     transaction: str = ""
 
 
@@ -60,7 +62,6 @@ def _of_xml(root: ET.Element, text: str) -> Iterator[Held]:
             f"value {number}",
             inside.strip(),
             (key.text or "").strip() or None if key is not None else None,
-            value.get("context", ""),
             value.get("transactionId", ""),
         )
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from gateway.records import alfen
 from gateway.records.facts import Facts, facts_of
+from gateway.records.ocmf_check import UNREADABLE, Unreadable, Verdict, check_ocmf
 from gateway.records.public_keys import PublicKey
 from gateway.records.recognise import Format
-from gateway.records.verify import UNREADABLE, Unreadable, Verdict, check_ocmf
 
 Key = PublicKey | Unreadable | None
 """A key; one that could not be read; none known."""

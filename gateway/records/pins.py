@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+MAX_KEYS = 50
+"""Keys that a connector may show; further ones are passed over: whatever a charger sends, the store is bounded."""
+
 
 class Source(StrEnum):
     """Where a key came from."""
@@ -52,7 +55,7 @@ class Step(StrEnum):
     """Another meter at the connector: its key is pinned beside the old one, and told."""
     ALARM = "alarm"
     SILENT = "silent"
-    """A changed key that was told before."""
+    """A changed key that was told before, or one too many."""
 
 
 def in_force(pins: Sequence[Pin], serial: str) -> Pin | None:
@@ -65,6 +68,9 @@ def in_force(pins: Sequence[Pin], serial: str) -> Pin | None:
 def decide(pins: Sequence[Pin], serial: str, spki_hex: str) -> Step:
     """What to do with a key that a charger sent for a meter. `pins` are all of the connector."""
     pinned = in_force(pins, serial)
+    full = len(pins) >= MAX_KEYS
+    if pinned is None and full:
+        return Step.SILENT
     if pinned is None:
         others = [pin for pin in pins if pin.state is State.PINNED]
         if not others or any(pin.spki_hex == spki_hex for pin in others):
@@ -73,4 +79,4 @@ def decide(pins: Sequence[Pin], serial: str, spki_hex: str) -> Step:
     if pinned.spki_hex == spki_hex:
         return Step.NOTHING
     known = any(pin.serial == serial and pin.spki_hex == spki_hex and pin.state is State.REFUSED for pin in pins)
-    return Step.SILENT if known else Step.ALARM
+    return Step.SILENT if known or full else Step.ALARM

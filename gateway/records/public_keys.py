@@ -13,8 +13,9 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-from gateway.records.ecdsa_curves import CURVES, SECP192R1, Curve, Point, decompress, on_curve
+from gateway.records.ecdsa_curves import CURVES, Curve, Point, decompress, on_curve
 
 MAX_TEXT = 8192
 """A key text is at most some hundred characters; what is longer is none."""
@@ -91,6 +92,7 @@ def read_bytes(data: bytes, curve: Curve | None = None) -> PublicKey | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def read_spki(data: bytes) -> PublicKey | None:
     """A key as DER SubjectPublicKeyInfo with a named curve; None where it is none, or its point is not on it."""
     return _from_der(data, "spki")
@@ -101,12 +103,6 @@ def spki_of(curve: Curve, point: Point) -> bytes:
     bits = b"\x00\x04" + b"".join(number.to_bytes(curve.size) for number in point)
     algorithm = _EC_PUBLIC_KEY + curve.oid
     return _der(0x30, _der(0x30, algorithm) + _der(0x03, bits))
-
-
-def edl40_key(data: bytes) -> PublicKey | None:
-    """The key of an EDL40 meter: 48 bytes, a point of secp192r1 without its first byte."""
-    point = _point(SECP192R1, data)
-    return PublicKey(SECP192R1, point, "x y") if point is not None and len(data) == 48 else None
 
 
 def _oca(text: str) -> bytes | None:

@@ -1,7 +1,7 @@
-"""Our signing key: one interface, and the default behind it, a PEM file that only its owner can read.
+"""Our signing key: one interface, and behind it a PEM file that only its owner can read, or a systemd credential.
 
 ECDSA on P-256 with SHA-256, deterministic (RFC 6979): the same record always gets the same signature. An old public key
-is never deleted: records that it signed stay verifiable for years.
+is never deleted: records that it signed stay verifiable for years. Keys inside hardware: `hardware.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ from gateway.clock import iso
 ALGORITHM = "ECDSA-secp256r1-SHA256"
 PRIVATE = "gateway.pem"
 LIST = "keys.json"
+CREDENTIAL = "signing-key"
+"""Name of the systemd credential that takes the place of the file (LoadCredentialEncrypted=signing-key)."""
 
 
 class KeyFileError(Exception):
@@ -47,19 +49,24 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """One key that ever signed here. `valid_from` is UTC with a Z, empty where the clock was not known."""
+    """One key that ever signed here. Times are UTC with a Z, empty where the clock was not known or the key signs."""
 
     key_id: str
     algorithm: str
     spki_hex: str
     valid_from: str
     simulation: bool
+    valid_to: str = ""
 
 
 class FileSigner:
-    """The key in `STATE/keys/gateway.pem`, made at the first start."""
+    """The key in the credential `signing-key`, else in `STATE/keys/gateway.pem`, made there at the first start."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, key: ec.EllipticCurvePrivateKey, directory: Path, *, simulation: bool, fixed: bool) -> None:
+        self._directory, self._simulation, self._fixed = directory, simulation, fixed
+        self._take(key)
+
+    def _take(self, key: ec.EllipticCurvePrivateKey) -> None:
         self._key = key
         self._spki = _spki(key)
         self._key_id = key_id_of(self._spki)
@@ -67,21 +74,42 @@ class FileSigner:
     @classmethod
     def open(cls, directory: Path, *, simulation: bool, now_ms: int | None = None) -> FileSigner:
         """Load the key, or make one. KeyFileError where others can read it, or it is of the other kind of site."""
-        path = directory / PRIVATE
+        credential = credential_path(CREDENTIAL)
+        path = credential or directory / PRIVATE
         try:
-            if not path.exists():
-                return cls(_generate(directory, simulation=simulation, now_ms=now_ms))
-            _refuse_loose(path)
-            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+            if credential is None and not path.exists():
+                key = ec.generate_private_key(ec.SECP256R1())
+                _install(directory, key, simulation=simulation, now_ms=now_ms)
+                return cls(key, directory, simulation=simulation, fixed=False)
+            _refuse_loose(path, 0o007 if credential else 0o077)  # the mask of an ACL shows as the group's rights
+            key = _load(path)
+            if credential is not None:
+                _list_key(directory, key, simulation=simulation, now_ms=now_ms)
+            else:
+                _say_in_force(directory, key, now_ms)
         except OSError as error:
             raise KeyFileError(f"the signing key {path} cannot be used ({error.strerror}): check its owner") from error
-        except (ValueError, TypeError) as error:
-            raise KeyFileError(f"{path} is no signing key: restore it from its backup, or move it away") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise KeyFileError(f"{path} is no P-256 key: restore the gateway's own key from its backup")
-        signer = cls(key)
+        signer = cls(key, directory, simulation=simulation, fixed=credential is not None)
         _refuse_other_kind(directory, signer.key_id, simulation=simulation)
         return signer
+
+    def rotate(self, now_ms: int) -> str:
+        """Make a new key and sign with it from now on; the id of the old one. KeyFileError.
+
+        The old public key stays listed, with the time until which it signed; the old private key is gone.
+        """
+        if self._fixed:
+            raise KeyFileError(
+                f"the signing key is the systemd credential {CREDENTIAL}: put a new one there (systemd-creds encrypt) "
+                "and restart; the old public key stays listed"
+            )
+        before, key = self._key_id, ec.generate_private_key(ec.SECP256R1())
+        try:
+            _install(self._directory, key, simulation=self._simulation, now_ms=now_ms)
+        except OSError as error:
+            raise KeyFileError(f"the new key cannot be written to {self._directory} ({error.strerror})") from error
+        self._take(key)
+        return before
 
     @property
     def key_id(self) -> str:
@@ -110,25 +138,67 @@ def _spki(key: ec.EllipticCurvePrivateKey) -> bytes:
     )  # fmt: skip
 
 
-def _generate(directory: Path, *, simulation: bool, now_ms: int | None) -> ec.EllipticCurvePrivateKey:
-    """Make the key. The list of public keys is written first: a key that nobody can look up never signs."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    key = ec.generate_private_key(ec.SECP256R1())
-    spki = _spki(key)
-    entry = KeyEntry(
-        key_id_of(spki), ALGORITHM, spki.hex(), iso(now_ms) if now_ms is not None else "", simulation=simulation
-    )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )  # fmt: skip
-    _write(directory / f"{entry.key_id}.pub.pem", public, 0o644)
-    listed = {"v": 1, "keys": [asdict(known) for known in (*_entries(directory), entry)]}
-    _write(directory / LIST, json.dumps(listed, indent=1).encode(), 0o644)
+def credential_path(name: str) -> Path | None:
+    """The file of a systemd credential; None where this service was given none of this name."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(folder) / name if folder else None
+    return path if path is not None and path.exists() else None
+
+
+def _load(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError) as error:
+        raise KeyFileError(f"{path} is no signing key: restore it from its backup, or move it away") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise KeyFileError(f"{path} is no P-256 key: restore the gateway's own key from its backup")
+    return key
+
+
+def _install(directory: Path, key: ec.EllipticCurvePrivateKey, *, simulation: bool, now_ms: int | None) -> None:
+    """Put a new key into force. The list of public keys is written first: a key that nobody can look up never signs."""
+    _list_key(directory, key, simulation=simulation, now_ms=now_ms)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     _write(directory / PRIVATE, private, 0o600)
-    return key
+
+
+def _list_key(directory: Path, key: ec.EllipticCurvePrivateKey, *, simulation: bool, now_ms: int | None) -> None:
+    list_public(directory, _spki(key), simulation=simulation, now_ms=now_ms)
+
+
+def list_public(directory: Path, spki: bytes, *, simulation: bool, now_ms: int | None) -> None:
+    """Add a public key to the list and say that it signs from now on; nothing where the list says so already."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    known, key_id, at = _entries(directory), key_id_of(spki), iso(now_ms) if now_ms is not None else ""
+    if all(entry.key_id != key_id for entry in known):
+        public = serialization.load_der_public_key(spki).public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        _write(directory / f"{key_id}.pub.pem", public, 0o644)
+        known.append(KeyEntry(key_id, ALGORITHM, spki.hex(), at, simulation=simulation))
+    _write_list(directory, _in_force(known, key_id, at))
+
+
+def _say_in_force(directory: Path, key: ec.EllipticCurvePrivateKey, now_ms: int | None) -> None:
+    """After a power cut inside a rotation the list may name a key that never came to sign."""
+    known, key_id = _entries(directory), key_id_of(_spki(key))
+    if any(entry.key_id == key_id for entry in known):
+        _write_list(directory, _in_force(known, key_id, iso(now_ms) if now_ms is not None else ""))
+
+
+def _in_force(known: list[KeyEntry], key_id: str, at: str) -> list[KeyEntry]:
+    return [
+        replace(entry, valid_to="" if entry.key_id == key_id else entry.valid_to or at or entry.valid_from)
+        for entry in known
+    ]
+
+
+def _write_list(directory: Path, entries: list[KeyEntry]) -> None:
+    if entries != _entries(directory):
+        listed = {"v": 1, "keys": [asdict(entry) for entry in entries]}
+        _write(directory / LIST, json.dumps(listed, indent=1).encode(), 0o644)
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
@@ -148,9 +218,9 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         os.close(folder)
 
 
-def _refuse_loose(path: Path) -> None:
+def _refuse_loose(path: Path, others: int) -> None:
     mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
+    if mode & others:
         raise KeyFileError(f"the signing key {path} can be read by others (mode {mode:04o}): chmod 600 {path}")
 
 

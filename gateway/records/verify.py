@@ -1,151 +1,44 @@
-"""Pure: is a signed text what its key signed, and is a sequence of our own records complete?
+"""Pure: are the records of a store what was written: signatures, hash chain, pagination, and what stands beside them?
 
-An OCMF text is taken apart at its pipes only: the signed bytes are exactly what stands between the first and the
-second. What a real charger wrote is judged, never repaired: the JSON is parsed to find the signature, nothing else.
+It reads the records in order, one at a time, so that a hundred thousand need no memory. Whatever is wrong names its
+record. A record that was taken away at the end shows in the counters that the store keeps beside the chain.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-from gateway.records import signatures
-from gateway.records.ecdsa_curves import Curve, curve_named
-from gateway.records.public_keys import PublicKey, read_spki
+from gateway.records import ocmf
+from gateway.records.judge import judge
+from gateway.records.ocmf_check import (
+    UNREADABLE,
+    Finding,
+    Ocmf,
+    Unreadable,
+    Verdict,
+    check_ocmf,
+    split_ocmf,
+    verify_ocmf,
+)
+from gateway.records.public_keys import read_spki
 
 GENESIS = "0" * 64
 """`prev` of the first record of a chain."""
 
-
-class Verdict(StrEnum):
-    """What became of checking one signed text."""
-
-    VALID = "valid"
-    INVALID = "invalid"
-    KEY_UNKNOWN = "key_unknown"
-    VALID_NOT_STRICT_DER = "valid_not_strict_der"
-    UNSUPPORTED = "unsupported"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A verdict and its reason; `payload` is the parsed JSON where it could be read."""
-
-    verdict: Verdict
-    reason: str = ""
-    payload: Mapping[str, Any] | None = None
-
-
-class Unreadable:
-    """A key text that is there and is no key: what it should prove is not proven."""
-
-
-UNREADABLE = Unreadable()
-
-FindKey = Callable[[Curve], PublicKey | Unreadable | None]
-"""Asked with the curve that a signature names; None where no key is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ocmf:
-    """A text taken apart at its pipes. `signed` are the characters that the signature covers."""
-
-    signed: str
-    signature: str
-
-
-def split_ocmf(text: str) -> Ocmf | None:
-    """Take an OCMF text apart; None where it is none. White space around the text is not part of it."""
-    parts = text.strip().split("|", 2)
-    if len(parts) != 3 or parts[0] != "OCMF":
-        return None
-    return Ocmf(parts[1], parts[2])
-
-
-def verify_ocmf(text: str, key_spki: bytes | None) -> Finding:
-    """Check one OCMF text with a DER SubjectPublicKeyInfo key; never raises."""
-    return check_ocmf(text, lambda _: None if key_spki is None else (read_spki(key_spki) or UNREADABLE))
-
-
-def check_ocmf(text: str, find_key: FindKey) -> Finding:
-    """Check one OCMF text. `find_key` is asked for the key, with the curve that the text names (SA); never raises."""
-    ocmf = split_ocmf(text)
-    if ocmf is None:
-        return Finding(Verdict.UNSUPPORTED, "not an OCMF text")
-    payload = _json_object(ocmf.signed)
-    signature = _json_object(ocmf.signature)
-    if payload is None or signature is None:
-        return Finding(Verdict.INVALID, "the payload or the signature is no JSON object", payload)
-    algorithm = signature.get("SA", "ECDSA-secp256r1-SHA256")
-    curve = _curve_of(algorithm)
-    if curve is None:
-        return Finding(Verdict.UNSUPPORTED, f"algorithm {str(algorithm)[:60]}", payload)
-    der = _signature_bytes(signature)
-    if der is None:
-        return Finding(Verdict.INVALID, "the signature is neither hex nor base64", payload)
-    key = find_key(curve)
-    if key is None:
-        return Finding(Verdict.KEY_UNKNOWN, "no public key is known for it", payload)
-    verdict, reason = _check(key, curve, der, ocmf.signed)
-    return Finding(verdict, reason, payload)
-
-
-def _json_object(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _curve_of(algorithm: object) -> Curve | None:
-    parts = str(algorithm).split("-")
-    if len(parts) != 3 or parts[0].upper() != "ECDSA" or parts[2].upper() != "SHA256":
-        return None
-    return curve_named(parts[1])
-
-
-def _signature_bytes(signature: Mapping[str, Any]) -> bytes | None:
-    data = signature.get("SD")
-    if not isinstance(data, str):
-        return None
-    try:
-        if signature.get("SE", "hex") == "base64":
-            return base64.b64decode(data, validate=True)
-        return bytes.fromhex(data)
-    except (ValueError, binascii.Error):
-        return None
-
-
-def _check(key: PublicKey | Unreadable, curve: Curve, der: bytes, signed: str) -> tuple[Verdict, str]:
-    if isinstance(key, Unreadable):
-        return Verdict.INVALID, f"the public key cannot be read, or is no point of {curve.name}"
-    if key.curve is not curve:
-        return Verdict.INVALID, f"the key is on {key.curve.name}, the signature on {curve.name}"
-    numbers = signatures.read_der(der)
-    if numbers is None:
-        return Verdict.INVALID, "the signature is not DER"
-    r, s, strict = numbers
-    digest = hashlib.sha256(signed.encode("utf-8", "surrogatepass")).digest()
-    if not signatures.verifies(curve, key.point, digest, r, s):
-        return Verdict.INVALID, "the signature does not match"
-    if not strict:
-        return Verdict.VALID_NOT_STRICT_DER, "the numbers match, their DER encoding is not strict"
-    return Verdict.VALID, ""
-
-
-# Our own records in sequence
+SIGNERS = ("gateway", "charger", "meter")
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One kept record, as the store holds it."""
+    """One kept record, as the store holds it. What has a default is compared only where it is given.
+
+    `reading` is the JSON of the reading that it states. Of a charger's text: `spki` is the key that its verdict
+    (`stated`) rests on, `text_sha256` the digest that was taken when it came.
+    """
 
     id: int
     key_id: str
@@ -155,6 +48,12 @@ class Link:
     prev: str
     sha256: str
     signed_by: str
+    session: str = ""
+    kind: str = ""
+    reading: str | None = None
+    spki: bytes | None = None
+    stated: str | None = None
+    text_sha256: str | None = None
 
 
 def chain_hash(prev: str, text: str) -> str:
@@ -168,25 +67,106 @@ def check_sequence(links: Iterable[Link], keys: Mapping[str, bytes]) -> list[tup
     `keys` are SPKI by key id. The records come in the order of their ids, from the first. A gap in the pagination is
     named as well as a repetition: both mean that a record is missing or was put in.
     """
-    problems: list[tuple[int, str]] = []
-    prev = GENESIS
-    pages: dict[tuple[str, str], int] = {}
-    for link in links:
-        if link.prev != prev:
-            problems.append((link.id, "the record before it is missing or was changed"))
+    check = SequenceCheck(keys)
+    return [(link.id, why) for link in links for why in check.look_at(link)]
+
+
+class SequenceCheck:
+    """Looks at the records of one store in order."""
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._keys = keys
+        self._prev = GENESIS
+        self._pages: dict[tuple[str, str], int] = {}
+        self.last_id = 0
+
+    def look_at(self, link: Link) -> list[str]:
+        """What is wrong with the next record."""
+        payload, problems = self._signature(link)
+        return [*self._chain(link), *problems, *self._page(link, payload)]
+
+    def finish(self, next_pages: Mapping[tuple[str, str], int], records_written: int) -> list[str]:
+        """What is missing behind the last record: the counters of the store, by key id and charge point, go on."""
+        problems = [
+            f"the pages of key {key_id} at {place} end at T{self._pages.get((key_id, place), 0)}, "
+            f"T{following - 1} was drawn: records are missing"
+            for (key_id, place), following in sorted(next_pages.items())
+            if following - 1 != self._pages.get((key_id, place), 0)
+        ]
+        if records_written != self.last_id:
+            problems.append(f"{records_written} records were written, the last that is there is {self.last_id}")
+        return problems
+
+    def _chain(self, link: Link) -> Iterator[str]:
+        if link.prev != self._prev:
+            yield "the record before it is missing or was changed"
         if chain_hash(link.prev, link.text) != link.sha256:
-            problems.append((link.id, "the text is not the one that was written"))
-        prev = link.sha256
-        finding = verify_ocmf(link.text, keys.get(link.key_id))
-        if link.signed_by == "gateway" and finding.verdict is not Verdict.VALID:
-            problems.append((link.id, f"signature: {finding.verdict.value} {finding.reason}".rstrip()))
+            yield "the text is not the one that was written"
+        if link.signed_by not in SIGNERS or (link.signed_by == "gateway") != bool(link.key_id):
+            yield "who signed it was changed"
+        self._prev, self.last_id = link.sha256, link.id
+
+    def _signature(self, link: Link) -> tuple[Mapping[str, Any], list[str]]:
+        if link.signed_by == "charger":
+            return {}, list(_charger_text(link))
+        finding = verify_ocmf(link.text, self._keys.get(link.key_id))
+        payload = finding.payload or {}
+        if finding.verdict is not Verdict.VALID:
+            return payload, [f"signature: {finding.verdict.value} {finding.reason}".rstrip()]
+        return payload, list(_beside(link, payload)) if "ZI" in payload else []
+
+    def _page(self, link: Link, payload: Mapping[str, Any]) -> Iterator[str]:
         if link.pagination is None:
-            continue
+            return
         place = (link.key_id, link.charge_point)
-        expected = pages.get(place, 0) + 1
+        expected = self._pages.get(place, 0) + 1
         if link.pagination != expected:
-            problems.append((link.id, f"pagination T{link.pagination}, expected T{expected}"))
-        if link.signed_by == "gateway" and (finding.payload or {}).get("PG") != f"T{link.pagination}":
-            problems.append((link.id, "the pagination of the text is not the one that was kept"))
-        pages[place] = max(link.pagination, expected - 1)
-    return problems
+            yield f"pagination T{link.pagination}, expected T{expected}"
+        if link.signed_by == "gateway" and payload.get("PG") != f"T{link.pagination}":
+            yield "the pagination of the text is not the one that was kept"
+        self._pages[place] = max(link.pagination, expected - 1)
+
+
+def _charger_text(link: Link) -> Iterator[str]:
+    """A charger's text gets the verdict again that it got when it came."""
+    if link.text_sha256 is not None and hashlib.sha256(link.text.encode()).hexdigest() != link.text_sha256:
+        yield "the text is not the one that the charger sent"
+    if link.stated is None:
+        return
+    key = read_spki(link.spki) or UNREADABLE if link.spki is not None else None
+    found = judge(link.text, key)
+    if found.verdict.value != link.stated and not (key is None and link.stated == Verdict.INVALID.value):
+        yield f"signature: {found.verdict.value} {found.reason}, it was {link.stated}".replace(" ,", ",")
+
+
+def _beside(link: Link, payload: Mapping[str, Any]) -> Iterator[str]:
+    """The columns beside a text of ours say what the text says."""
+    stated = {
+        "session": (link.session, payload.get("ZI")),
+        "charge point": (link.charge_point.replace("/", " "), payload.get("CI")),
+        "record before it": (link.prev, payload.get("ZP")),
+        "key": (f"ZGW-{link.key_id}", payload.get("GS")),
+    }
+    for what, (kept, signed) in stated.items():
+        if kept and kept != signed:
+            yield f"the {what} that is kept is not the one that was signed"
+    begins = '"TX":"B"' in link.text
+    if link.kind and link.kind != ("begin" if begins else "end"):
+        yield "the kind that is kept is not the one that was signed"
+    if link.reading is not None and not _same_reading(link, payload):
+        yield "the reading that is kept is not the one that was signed"
+
+
+def _same_reading(link: Link, payload: Mapping[str, Any]) -> bool:
+    try:
+        reading = json.loads(link.reading or "")
+        line = f'"RV":{ocmf.kwh_text(reading["import_wh"])},'
+        return line in link.text and reading.get("raw", "") == payload.get("ZR")
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+__all__ = [
+    "GENESIS", "UNREADABLE", "Finding", "Link", "Ocmf", "SequenceCheck", "Unreadable", "Verdict", "chain_hash",
+    "check_ocmf", "check_sequence", "split_ocmf", "verify_ocmf",
+]  # fmt: skip

@@ -127,10 +127,11 @@ def _of_fields(fields: Mapping[str, Any], wrapper: Wrapper, depth: int) -> Signe
         text = _text_of(decoded) if decoded is not None else None
         # The note wants base64 here: what it decodes to is the text, also where its format is not known.
         inner = SignedText(text, Wrapper.BASE64) if text is not None else inner
+    own = fields.get("publicKey")
     return SignedText(
         inner.text,
         _inside(wrapper, inner),
-        key=_text(fields.get("publicKey")) or inner.key,
+        key=own if isinstance(own, str) else inner.key,
         method=_text(fields.get("signingMethod")),
         encoding=_text(fields.get("encodingMethod")),
     )

@@ -10,7 +10,10 @@ from typing import Any
 
 from gateway.energy.tariff import interval_of
 from gateway.model import Connection, ConnectorRef, Event, Reading, Severity, Stamp, StoreError
+from gateway.sessions import ending
 from gateway.sessions import session as machine
+from gateway.sessions.passed_through import keep_signed, of_session
+from gateway.sessions.restamping import steps_since
 from gateway.sessions.session import Reason, Session, State
 from gateway.sessions.writing import Writer, ended_event, new_id
 from gateway.site import Connector, Site
@@ -20,9 +23,6 @@ from gateway.store.journal import JournalRow
 CURSOR = "sessions"
 BATCH = 50
 """Entries that are taken in with one commit."""
-
-AROUND_MS = 15 * 60 * 1000
-"""How far beside a stop in the past a kept reading may lie."""
 
 
 class EntryError(Exception):
@@ -117,15 +117,18 @@ class _Step:
             self._start(row)
         elif row.action == "StopTransaction":
             self._stop(row)
-        elif row.action == "MeterValues" and row.transaction_id is not None:
-            known = sessions.of_transaction(self._db, row.charger, row.transaction_id)
-            if known is not None:
-                session = machine.meter_value(machine.of_row(known))
-                self._keep_signed(session, _payload(row).get("meterValue"))
+        elif row.action == "MeterValues":
+            self._keep_signed(row, self._session_of(row))
 
-    def _keep_signed(self, session: Session, meter_values: object) -> None:
-        for text in signed_values(meter_values):
-            self._intake.writer.keep_signed(self._db, session, text)
+    def _session_of(self, row: JournalRow) -> Session | None:
+        if row.transaction_id is None:
+            return None
+        known = sessions.of_transaction(self._db, row.charger, row.transaction_id)
+        return machine.meter_value(machine.of_row(known)) if known is not None else None
+
+    def _keep_signed(self, row: JournalRow, session: Session | None) -> None:
+        """Texts that the charger signed, whether or not they belong to a session that we know."""
+        self.outcome.events += keep_signed(self._db, row, _payload(row), session)
 
     def _start(self, row: JournalRow) -> None:
         payload, answer = _payload(row), _object(row.answer, "the answer")
@@ -211,15 +214,16 @@ class _Step:
         )
         if known is None:
             new = self._new(row, transaction_id, row.connector or 0, str(payload.get("idTag", "")))
+            self._keep_signed(row, new)
             self._put(machine.stray_stop(new, stop), None)
             return
         session = machine.of_row(known)
         after = machine.stopped(session, stop)
+        self._keep_signed(row, after)
         if after is session:
             self._stop_again(session, stop)
             return
         self._save(after, row.at_ms)
-        self._keep_signed(after, payload.get("transactionData"))
         if after.meter is None:
             self._put(machine.without_end(after, Reason.NO_METER), None)
 
@@ -244,50 +248,17 @@ class _Step:
         start = next((entry for entry in entries if entry.action == journal.START), None)
         start_lag = _lag(start.at_ms, _payload(start).get("timestamp")) if start is not None else None
         stop_lag = _lag(row.at_ms, payload.get("timestamp"))
-        return machine.stop_time(start_lag, stop_lag, row.at_ms, self._intake.tolerance_ms)
-
-    # The end register
+        steps = steps_since(self._db, start.at_ms) if start is not None else []
+        return machine.stop_time(start_lag, stop_lag, row.at_ms, self._intake.tolerance_ms, steps)
 
     def finish(self, session: Session, more: Sequence[Reading] = (), until_ms: int | None = None) -> Session:
         """End a stopped session if its end register is there; the session as it then is.
 
         `until_ms` is when the next session at the connector began, None where none did.
         """
-        if session.meter is None:
-            return self._put(machine.without_end(session, Reason.NO_METER), None)
-        known = [*self._series.get(session.meter, ()), *more]
-        if session.stopped_in_the_past:
-            return self._finish_in_the_past(session, known)
-        good = [
-            one for one in known if one.import_wh is not None and one.requested_ms >= (session.stop_arrived_ms or 0)
-        ]
-        first = min(good, key=lambda one: one.requested_ms, default=None)
-        if first is None or (until_ms is not None and first.requested_ms > until_ms):
-            return session
-        if until_ms is None and sessions.unread_starts(
-            self._db, CURSOR, session.charger, session.connector, first.requested_ms
-        ):  # another session there may have begun before this reading: its start decides
-            return session
-        return self._put(machine.end_reading(session, first), first)
-
-    def _finish_in_the_past(self, session: Session, known: list[Reading]) -> Session:
-        """The series at the time of the stop, where it is flat; else the charger's own value, unbillable."""
-        at_ms = session.stop_ms or 0
-        if at_ms < session.begin_ms - self._intake.tolerance_ms:
-            return self._put(machine.without_end(session, Reason.BEFORE_US), None)
-        around = [*known, *self._kept_around(session.meter or "", at_ms)]
-        flat = machine.flat_around(around, at_ms)
-        if flat is not None:
-            return self._put(machine.end_reading(session, flat), flat)
-        if any(one.requested_ms > at_ms for one in around):
-            return self._put(machine.without_end(session, Reason.CHARGER_ONLY), None)
-        return session
-
-    def _kept_around(self, meter: str, at_ms: int) -> list[Reading]:
-        k = interval_of(at_ms)
-        rows = [intervals.get(self._db, k), intervals.get(self._db, k + 1)]
-        boundaries = [reading for row in rows if row and (reading := row.boundary.get(meter)) is not None]
-        return boundaries + readings.kept_between(self._db, meter, at_ms - AROUND_MS, at_ms + AROUND_MS)
+        known = [*self._series.get(session.meter or "", ()), *more]
+        end = ending.end_of(self._db, CURSOR, session, known, self._intake.tolerance_ms, until_ms)
+        return self._put(end.session, end.reading) if end is not None else session
 
     # Writing
 
@@ -300,8 +271,9 @@ class _Step:
         """Save a session that has ended, with its record and the row that tells of it."""
         changed = ended.begin_ms if not ended.billable else min(ended.end_ms or 0, ended.stop_ms or 0)
         self._save(ended, changed)
-        self._intake.writer.end(self._db, ended, reading, self._stamp)
-        self.outcome.events.append(ended_event(ended))
+        signed = of_session(self._db, ended)
+        self._intake.writer.end(self._db, ended, reading, self._stamp, signed)
+        self.outcome.events += [*signed.events, ended_event(ended)]
         return ended
 
 
@@ -313,20 +285,6 @@ def _payload(row: JournalRow) -> dict[str, Any]:
     if not isinstance(frame, list) or len(frame) < 4 or not isinstance(frame[3], dict):
         raise EntryError("the frame is no CALL")
     return frame[3]
-
-
-def signed_values(meter_values: object) -> list[str]:
-    """The values that a charger marked as signed, in order, as they came (OCPP 1.6, SampledValue.format)."""
-    if not isinstance(meter_values, list):
-        return []
-    sampled = [
-        value
-        for meter_value in meter_values
-        if isinstance(meter_value, dict) and isinstance(meter_value.get("sampledValue"), list)
-        for value in meter_value["sampledValue"]
-        if isinstance(value, dict) and value.get("format") == "SignedData"
-    ]
-    return [text for value in sampled if isinstance(text := value.get("value"), str)]
 
 
 def _object(text: str | None, what: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A first version is settled at once with what is known. A correction uses the carry and the tanks that the first version
 received; the difference of the carry it hands on is added to the newest interval not yet settled, by name. Intervals
-settled in between stay as they are (design, walk "quarter hour closed").
+settled in between stay as they are (design, walk "quarter hour closed"). Every version of an interval follows the rules
+that were in force when it began, whatever the configuration says today.
 """
 
 from __future__ import annotations
@@ -11,26 +12,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 from gateway.energy.battery import Tanks
 from gateway.energy.intervals import Known, Measured, boundary_of, interpolated, measured
-from gateway.energy.quarter import Quarter, SessionCut, settle
-from gateway.energy.tariff import class_of, period_of
-from gateway.model import Connection, Event, Reading, Severity, Stamp, TimeQuality
+from gateway.energy.quarter import Quarter, SessionCut, settle, with_community
+from gateway.energy.tariff import class_of, in_force
+from gateway.model import Connection, Event, Reading, Stamp, TimeQuality
 from gateway.records.bodies import Interval
-from gateway.sessions import cuts, house, splits
+from gateway.sessions import cuts, splits
 from gateway.sessions.bodies import interval_body
+from gateway.sessions.quarter_news import State, late_event, news, same
+from gateway.sessions.rules import Rules, load, of_site
 from gateway.sessions.writing import append
 from gateway.site import Site
-from gateway.store import intervals, readings
+from gateway.store import imported, intervals, readings
+from gateway.store import rules as kept_rules
 from gateway.store.intervals import IntervalRow, ShareRow
 from gateway.store.outbox import Identity
-
-State = Literal["provisional", "final", "corrected", "closed"]
-
-IMBALANCE_FLOOR_WH = 50
-"""An imbalance beyond this and 1 % of the house is told (the registers of a house never agree to the watt-hour)."""
 
 
 @dataclass
@@ -72,6 +71,10 @@ class Handed:
         )  # fmt: skip
 
 
+LEG = "leg/"
+"""How the rounding rest of the community's stage is named among those of the participants."""
+
+
 @dataclass(frozen=True)
 class Quarters:
     """Settles; a call of `settle_next` or `look_again` happens inside a transaction."""
@@ -79,65 +82,83 @@ class Quarters:
     site: Site
     who: Identity
     random: Random
+    _known: dict[int, Rules] = field(default_factory=dict)
 
     def settle_next(self, db: Connection, k: int, stamp: Stamp, missing: tuple[str, ...] = ()) -> Settled:
         """Settle interval `k` for the first time: all before it are settled, both its boundaries are on disk."""
-        handed = self._received(db, k)
-        quarter = self._settle(db, k, handed.carry_before, handed.tanks_before, missing)
-        after = dict(handed.carry_before) | {who: share.carry_after for who, share in quarter.shares.items()}
-        handed = Handed(
-            handed.carry_before, after, handed.adjustment, handed.tanks_before, quarter.tanks
-        )  # fmt: skip
-        for who, nano_wh in after.items():
+        rules = self._rules(db, intervals.get(db, k))
+        received = self._received(db, rules, k)
+        quarter = self._settle(db, rules, k, received, missing)
+        handed = _handed(received, quarter)
+        for who, nano_wh in handed.carry_after.items():
             intervals.put_carry(db, who, nano_wh, 0)
-        if self._has_battery():
+        if rules.house.battery:
             intervals.put_tank(db, "solar", quarter.tanks.solar_wh)
             intervals.put_tank(db, "grid", quarter.tanks.grid_wh)
-        return self._write(db, k, 1, quarter, handed, stamp)
+        return self._write(db, rules, k, 1, quarter, handed, stamp)
 
     def look_again(self, db: Connection, k: int, stamp: Stamp) -> Settled:
         """Settle `k` once more from what is known now; a new version only where that changes something."""
-        row = intervals.get(db, k)
-        if row is None or row.handed is None or row.result is None:
+        found = self._once_more(db, k)
+        if found is None:
             intervals.clean(db, k)
             return Settled()
-        before = Handed.load(row.handed)
-        quarter = self._settle(db, k, before.carry_before, before.tanks_before, ())
-        after = dict(before.carry_before) | {who: share.carry_after for who, share in quarter.shares.items()}
-        handed = Handed(before.carry_before, after, before.adjustment, before.tanks_before, quarter.tanks)
-        body = self._body(db, k, row.version + 1, self._state(quarter, row.version + 1), quarter, handed)
-        if _same(Interval.model_validate_json(row.result), body):
+        row, rules, quarter, before = found
+        handed = _handed(before, quarter)
+        version = row.version + 1
+        body = self._body(db, rules, k, version, _state(quarter, version), quarter, handed)
+        if same(Interval.model_validate_json(row.result or ""), body):
             intervals.clean(db, k)
             outcome = Settled()
             outcome.wrote = splits.write(
-                db, self.who, self.random, stamp, self._touched(db, k, quarter), f"interval {k}"
+                db, self.who, self.random, stamp, self._touched(db, rules, k, quarter), f"interval {k}"
             )
             return outcome
-        self._adjust(db, k, before, handed)
-        return self._write(db, k, row.version + 1, quarter, handed, stamp)
+        self._adjust(db, rules, k, before, handed)
+        return self._write(db, rules, k, version, quarter, handed, stamp)
+
+    def look_at_late(self, db: Connection, k: int) -> Event | None:
+        """What came late for the closed interval `k`: named where it would change the split, and never applied."""
+        found = self._once_more(db, k)
+        if found is None:
+            intervals.late_looked_at(db, k, differs=False)
+            return None
+        row, rules, quarter, before = found
+        old = Interval.model_validate_json(row.result or "")
+        body = self._body(db, rules, k, row.version, _state(quarter, 1), quarter, _handed(before, quarter))
+        differs = not same(old, body)
+        intervals.late_looked_at(db, k, differs=differs)
+        return late_event(k, rules.period_of(k), old, body) if differs else None
+
+    def _once_more(self, db: Connection, k: int) -> tuple[IntervalRow, Rules, Quarter, Handed] | None:
+        row = intervals.get(db, k)
+        if row is None or row.handed is None or row.result is None:
+            return None
+        rules, before = self._rules(db, row), Handed.load(row.handed)
+        return row, rules, self._settle(db, rules, k, before, ()), before
 
     # What it rests on
 
-    def _received(self, db: Connection, k: int) -> Handed:
+    def _rules(self, db: Connection, row: IntervalRow | None) -> Rules:
+        """What was in force when the interval began; what the configuration says where nothing was kept."""
+        if row is None or row.rules is None:
+            return of_site(self.site)
+        if row.rules not in self._known:
+            self._known[row.rules] = load(kept_rules.get(db, row.rules))
+        return self._known[row.rules]
+
+    def _received(self, db: Connection, rules: Rules, k: int) -> Handed:
         """The carry starts at 0 with a billing period; tanks go on."""
         held = intervals.tanks(db)
         tanks = Tanks(held.get("solar", 0), held.get("grid", 0))
         kept = intervals.carry(db)
-        if self._period(k) != self._period(k - 1):
+        if rules.period_of(k) != rules.period_of(k - 1):
             kept = dict.fromkeys(kept, (0, 0))
         before = {who: nano_wh + adjustment for who, (nano_wh, adjustment) in kept.items()}
         return Handed(before, before, {who: adjustment for who, (_, adjustment) in kept.items()}, tanks, tanks)
 
-    def _period(self, k: int) -> str:
-        return period_of(self.site.timezone, k, self.site.split.period)
-
-    def _has_battery(self) -> bool:
-        return any(meter.role == "battery" for meter in self.site.meters)
-
-    def _settle(
-        self, db: Connection, k: int, carry: Mapping[str, int], tanks: Tanks, missing: tuple[str, ...]
-    ) -> Quarter:
-        plan = house.of_site(self.site)
+    def _settle(self, db: Connection, rules: Rules, k: int, received: Handed, missing: tuple[str, ...]) -> Quarter:
+        plan = rules.house
         start, end = intervals.get(db, k), intervals.get(db, k + 1)
         assert start is not None
         assert end is not None
@@ -147,7 +168,17 @@ class Quarters:
         for meter in sorted(plan.charger_meters):
             found[meter], still = cuts.on_meter(db, meter, boundary_of(k), boundary_of(k + 1))
             waiting += still
-        return settle(plan, meters, found, carry, tanks, (*missing, *waiting, *_guessed(start, end)))
+        given = imported.get(db, "leg", k) if rules.community else None
+        if rules.community and given is None:
+            waiting.append(f"{PENDING}what the community gave")
+        if in_force(rules.tariff, rules.timezone, k).dynamic and imported.get(db, "price", k) is None:
+            waiting.append("price: not known, the calendar's class counts")
+        texts = (*missing, *waiting, *_guessed(start, end))
+        quarter = settle(plan, meters, found, received.carry_before, received.tanks_before, texts)
+        if given is None:
+            return quarter
+        carry = {who.removeprefix(LEG): nano for who, nano in received.carry_before.items() if who.startswith(LEG)}
+        return with_community(quarter, int(given), carry)
 
     def _measured(self, db: Connection, k: int, meter: str, start: IntervalRow, end: IntervalRow) -> Measured:
         low = _known(db, meter, k, start.boundary.get(meter))
@@ -162,56 +193,59 @@ class Quarters:
 
     # What comes of it
 
-    def _state(self, quarter: Quarter, version: int) -> State:
-        if quarter.flows is None or any(text.startswith(PENDING) for text in quarter.missing):
-            return "provisional"
-        return "final" if version == 1 else "corrected"
+    def _class(self, db: Connection, rules: Rules, k: int) -> str:
+        """The grid class: of the price series where the tariff is dynamic and has one, else of the calendar."""
+        tariff = in_force(rules.tariff, rules.timezone, k)
+        price = imported.get(db, "price", k) if tariff.dynamic else None
+        return price if price is not None else class_of(rules.tariff, rules.timezone, k)
 
-    def _body(self, db: Connection, k: int, version: int, state: State, quarter: Quarter, handed: Handed) -> Interval:
+    def _body(
+        self, db: Connection, rules: Rules, k: int, version: int, state: State, quarter: Quarter, handed: Handed
+    ) -> Interval:
         start, end = intervals.get(db, k), intervals.get(db, k + 1)
         assert start is not None
         assert end is not None
         return interval_body(
-            self.site, k, version=version, state=state, quarter=quarter, at_start=start.boundary, at_end=end.boundary,
-            adjustment=handed.adjustment,
+            self.site, rules, k, tariff_class=self._class(db, rules, k), version=version, state=state, quarter=quarter,
+            at_start=start.boundary, at_end=end.boundary, adjustment=handed.adjustment,
         )  # fmt: skip
 
-    def _write(self, db: Connection, k: int, version: int, quarter: Quarter, handed: Handed, stamp: Stamp) -> Settled:
-        state = self._state(quarter, version)
-        body = self._body(db, k, version, state, quarter, handed)
-        touched = self._touched(db, k, quarter)
+    def _write(
+        self, db: Connection, rules: Rules, k: int, version: int, quarter: Quarter, handed: Handed, stamp: Stamp
+    ) -> Settled:
+        state = _state(quarter, version)
+        body = self._body(db, rules, k, version, state, quarter, handed)
+        touched = self._touched(db, rules, k, quarter)
         intervals.settle(db, k, state=state, version=version, result=body.model_dump_json(), handed=handed.dump())
-        grid_class = class_of(self.site.tariff, self.site.timezone, k)
         share_state = "provisional" if state == "provisional" else "final"
-        intervals.put_shares(
-            db,
-            k,
-            [
-                ShareRow(
-                    part.session, k, version, part.wh, part.solar_wh, part.wh - part.solar_wh, grid_class, share_state
-                )
-                for part in quarter.parts
-            ],
-        )
+        shares = [
+            ShareRow(
+                part.session, k, version, part.wh, part.solar_wh, part.wh - part.solar_wh, body.tariff_class,
+                share_state, part.leg_wh,
+            )
+            for part in quarter.parts
+        ]  # fmt: skip
+        intervals.put_shares(db, k, shares)
         append(db, self.who, self.random, stamp, "interval.v1", body)
         splits.write(db, self.who, self.random, stamp, touched, f"interval {k} version {version}")
-        return Settled(_events(k, version, state, quarter), wrote=True)
+        return Settled(news(k, version, state, quarter), wrote=True)
 
-    def _touched(self, db: Connection, k: int, quarter: Quarter) -> set[str]:
-        ended = cuts.ended_within(db, house.of_site(self.site).charger_meters, boundary_of(k), boundary_of(k + 1))
+    def _touched(self, db: Connection, rules: Rules, k: int, quarter: Quarter) -> set[str]:
+        ended = cuts.ended_within(db, rules.house.charger_meters, boundary_of(k), boundary_of(k + 1))
         return {*intervals.sessions_in(db, k), *(part.session for part in quarter.parts), *ended}
 
-    def _adjust(self, db: Connection, k: int, before: Handed, now: Handed) -> None:
+    def _adjust(self, db: Connection, rules: Rules, k: int, before: Handed, now: Handed) -> None:
         """Hand the difference on to the newest interval not yet settled; a new period does not take it."""
         newest = intervals.newest_settled(db)
-        if newest is None or self._period(newest + 1) != self._period(k):
+        if newest is None:
             return
-        kept = intervals.carry(db)
-        for who in sorted({*before.carry_after, *now.carry_after}):
-            difference = now.carry_after.get(who, 0) - before.carry_after.get(who, 0)
-            if difference:
-                nano_wh, adjustment = kept.get(who, (0, 0))
-                intervals.put_carry(db, who, nano_wh, adjustment + difference)
+        if rules.period_of(newest + 1) == rules.period_of(k):
+            kept = intervals.carry(db)
+            for who in sorted({*before.carry_after, *now.carry_after}):
+                difference = now.carry_after.get(who, 0) - before.carry_after.get(who, 0)
+                if difference:
+                    nano_wh, adjustment = kept.get(who, (0, 0))
+                    intervals.put_carry(db, who, nano_wh, adjustment + difference)
         held = intervals.tanks(db)
         for origin, difference in (
             ("solar", now.tanks_after.solar_wh - before.tanks_after.solar_wh),
@@ -223,6 +257,20 @@ class Quarters:
 
 PENDING = "waits: "
 """How a text begins that says why an interval is provisional although its balance stands."""
+
+
+def _handed(received: Handed, quarter: Quarter) -> Handed:
+    """What an interval hands on; who took no part in it keeps their carry."""
+    after = dict(received.carry_before) | {who: share.carry_after for who, share in quarter.shares.items()}
+    if quarter.community is not None:
+        after |= {f"{LEG}{who}": share.carry_after for who, share in quarter.community.shares.items()}
+    return Handed(received.carry_before, after, received.adjustment, received.tanks_before, quarter.tanks)
+
+
+def _state(quarter: Quarter, version: int) -> State:
+    if quarter.flows is None or any(text.startswith(PENDING) for text in quarter.missing):
+        return "provisional"
+    return "final" if version == 1 else "corrected"
 
 
 def _known(db: Connection, meter: str, k: int, reading: Reading | None) -> Known | None:
@@ -245,32 +293,3 @@ def _nearest(one: Reading | None, other: Reading | None, *, newest: bool) -> Rea
 def _guessed(start: IntervalRow, end: IntervalRow) -> list[str]:
     used = [reading for row in (start, end) for reading in row.boundary.values() if reading is not None]
     return [f"{PENDING}the clock was guessed"] if any(one.quality is TimeQuality.GUESSED for one in used) else []
-
-
-def _same(old: Interval, new: Interval) -> bool:
-    """Whether nothing changed but the version; final and corrected mean the same here."""
-    exclude = {"version", "state"}
-    same_state = (old.state == "provisional") == (new.state == "provisional")
-    return same_state and old.model_dump(exclude=exclude) == new.model_dump(exclude=exclude)
-
-
-def _events(k: int, version: int, state: State, quarter: Quarter) -> list[Event]:
-    events: list[Event] = []
-    if state == "provisional" and version == 1:
-        events.append(
-            Event(
-                "interval_provisional", f"interval {k}", "; ".join(quarter.missing),
-                next_step="it is corrected by itself when the data is there", severity=Severity.WARNING,
-                data={"k": k}, keep=True,
-            )
-        )  # fmt: skip
-    limit_wh = IMBALANCE_FLOOR_WH + (quarter.consumption_wh or 0) // 100
-    if abs(quarter.imbalance_wh) > limit_wh and not quarter.estimated:
-        events.append(
-            Event(
-                "imbalance", f"interval {k}", f"{quarter.imbalance_wh} Wh of the house belong to nobody",
-                next_step="check which meter is wired or assigned wrongly", severity=Severity.WARNING,
-                data={"k": k, "imbalance_wh": quarter.imbalance_wh}, keep=True,
-            )
-        )  # fmt: skip
-    return events

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gateway.clock import iso
 from gateway.energy.intervals import BOUNDARY_WAIT_MS, boundary_of, is_boundary_reading
 from gateway.energy.tariff import check, interval_of
-from gateway.model import Connection, Event, MeterPort, Reading, Severity, Stamp, Tell, World
+from gateway.model import Clock, Connection, Event, MeterPort, Reading, Severity, Stamp, Tell, World
 from gateway.records.bodies import Interval
+from gateway.sessions.clock_watch import ClockWatch
 from gateway.sessions.intake import CURSOR
 from gateway.sessions.quarters import Quarters, Settled
+from gateway.sessions.restamping import restamp, step_event
+from gateway.sessions.rules import of_site
 from gateway.site import Site
-from gateway.store import intervals, readings, sessions
+from gateway.store import intervals, readings, rules, sessions
 from gateway.store.database import Database
 from gateway.store.outbox import Identity
 
@@ -26,6 +30,10 @@ REPLY_S = 0.5
 
 PATIENCE_MS = 60_000
 """How long an interval waits for the sessions to have read the journal; then it is settled provisionally."""
+
+ONE_INSTANT_S = 0.5
+LOOKS = 20
+"""Two clocks that are read further apart than this tell of no step (site seconds); they are looked at again."""
 
 GAP_MS = 120_000
 """Without a reading for this long the readings on both sides of the gap are kept singly."""
@@ -47,21 +55,24 @@ class Settlement:
         check(site.tariff)
         self._site, self._clock, self._db, self._tell, self._on_outbox = site, world.clock, db, tell, on_outbox
         self._quarters = Quarters(site, who, world.random)
+        self._rules = of_site(site).dump()
         self._meters = [meter.id for meter in site.meters]
         self._next_k: int | None = None
         self._collected: dict[str, Reading] = {}
         self._last: dict[str, Reading] = {}
         self._to_keep: list[tuple[Reading, str]] = []
+        self._watch = ClockWatch(*_both_clocks(self._clock))
         self._wake = asyncio.Event()
         meters.subscribe(self._on_reading)
 
     async def run(self) -> None:
         """Close quarter hours for ever; those that passed while the gateway was away first."""
-        upcoming = await self._db.run(lambda db: _begin(db, self._clock.utc_ms(), self._meters))
+        upcoming = await self._db.run(lambda db: _begin(db, self._clock.utc_ms(), self._meters, self._rules))
         if upcoming != self._next_k:
             self._next_k, self._collected = upcoming, {}
         while True:
             self._wake.clear()
+            await self._look_at_clock()
             await self._keep_readings()
             await self._close_boundaries()
             await self._settle()
@@ -70,6 +81,26 @@ class Settlement:
     async def status(self) -> dict[str, Any]:
         """The newest interval, how much of it was the sun, and how many are provisional."""
         return await self._db.run(_overview)
+
+    def notify(self) -> None:
+        """Something that settled intervals rest on has changed."""
+        self._wake.set()
+
+    # The clock
+
+    async def _look_at_clock(self) -> None:
+        """When the time becomes certain, what was stamped with a guess is moved, and settled again."""
+        stamp, monotonic_s = _both_clocks(self._clock)
+        step = self._watch.look(stamp, monotonic_s)
+        if step is None:
+            return
+        self._last = {meter: step.moved(one) if step.moves(one) else one for meter, one in self._last.items()}
+        pending = [one for one in self._collected.values() if step.moves(one)]
+        self._collected = {meter: one for meter, one in self._collected.items() if not step.moves(one)}
+        self._to_keep += [(one, "restamped") for one in pending]
+        self._to_keep = [(step.moved(one) if step.moves(one) else one, why) for one, why in self._to_keep]
+        rows = await self._db.run(lambda db: restamp(db, step, stamp.utc_ms))
+        self._tell(step_event(step, stamp.utc_ms, rows))
 
     # Boundaries
 
@@ -112,9 +143,10 @@ class Settlement:
                 return
             boundary = {meter: self._collected.get(meter) for meter in self._meters}
             newest = max(k, min(interval_of(now_ms), k + MAX_MISSED))
-            await self._db.run(lambda db, k=k, boundary=boundary: _close(db, k, boundary))  # type: ignore[misc]
+            await self._db.run(partial(_close, k=k, boundary=boundary, current=self._rules))
             if newest - k > 1:  # the clock stepped, or the machine slept
-                await self._db.run(lambda db, k=k, newest=newest: _pass_by(db, k + 1, newest, self._meters))  # type: ignore[misc]
+                passed = partial(_pass_by, first_k=k + 1, next_k=newest, meters=self._meters, current=self._rules)
+                await self._db.run(passed)
                 k = newest - 1
             self._next_k, self._collected = k + 1, {}
 
@@ -148,6 +180,10 @@ class Settlement:
         for k in intervals.dirty(db)[: AT_ONCE - work]:
             _add(total, self._quarters.look_again(db, k, stamp))
             work += 1
+        for k in intervals.late(db)[: AT_ONCE - work]:
+            event = self._quarters.look_at_late(db, k)
+            total.events += [event] if event is not None else []
+            work += 1
         return total if work else None
 
     async def _wait(self) -> None:
@@ -163,33 +199,45 @@ class Settlement:
             return
 
 
+def _both_clocks(clock: Clock) -> tuple[Stamp, float]:
+    """Wall clock and monotonic clock of one instant: looked at again where the machine paused in between."""
+    for _ in range(LOOKS):
+        before_s = clock.monotonic()
+        stamp = clock.now()
+        if clock.monotonic() - before_s < ONE_INSTANT_S:
+            break
+    return stamp, before_s
+
+
 def _add(total: Settled, one: Settled) -> None:
     total.events += one.events
     total.wrote = total.wrote or one.wrote
 
 
-def _begin(db: Connection, now_ms: int, meters: list[str]) -> int:
+def _begin(db: Connection, now_ms: int, meters: list[str], current: str) -> int:
     """The first boundary to collect. Those that passed while the gateway was away are missing, and say so."""
     newest, now_k = intervals.newest(db), interval_of(now_ms)
     still_open = now_ms < boundary_of(now_k) + BOUNDARY_WAIT_MS
     upcoming = now_k if still_open else now_k + 1
     if newest is None:
-        intervals.add_boundary(db, upcoming - 1, dict.fromkeys(meters))
+        intervals.add_boundary(db, upcoming - 1, dict.fromkeys(meters), rules.put(db, current, now_ms))
         return upcoming
     upcoming = max(upcoming, newest + 1)
-    _pass_by(db, newest + 1, upcoming, meters)
+    _pass_by(db, newest + 1, upcoming, meters, current)
     return upcoming
 
 
-def _pass_by(db: Connection, first_k: int, next_k: int, meters: list[str]) -> None:
-    """Rows without a reading for the boundaries first_k ... next_k - 1."""
+def _pass_by(db: Connection, first_k: int, next_k: int, meters: list[str], current: str) -> None:
+    """Rows without a reading for the boundaries first_k ... next_k - 1, by the rules that were in force last."""
+    kept = rules.newest(db)
     for k in range(max(first_k, next_k - MAX_MISSED), next_k):
-        intervals.add_boundary(db, k, dict.fromkeys(meters))
+        in_force = kept if kept is not None else rules.put(db, current, boundary_of(k))
+        intervals.add_boundary(db, k, dict.fromkeys(meters), in_force)
 
 
-def _close(db: Connection, k: int, boundary: dict[str, Reading | None]) -> None:
+def _close(db: Connection, k: int, boundary: dict[str, Reading | None], current: str) -> None:
     """Write a boundary row. Where a meter is back, the intervals of its gap can be estimated: look at them again."""
-    intervals.add_boundary(db, k, boundary)
+    intervals.add_boundary(db, k, boundary, rules.put(db, current, boundary_of(k)))
     for meter, reading in boundary.items():
         if reading is None:
             continue

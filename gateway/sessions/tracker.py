@@ -41,21 +41,26 @@ class Tracker:
             site, Writer(site, who, signer, world.random), tolerance_ms=round(machine.PAST_S * 1000 + wire_ms)
         )
         self._wake = asyncio.Event()
+        self._grew = True
         self._waiting: dict[str, Session] = {}
         self._asked: set[str] = set()
         meters.subscribe(self._on_reading)
 
     def notify(self) -> None:
         """The journal grew, or an entry of it got its answer."""
+        self._grew = True
         self._wake.set()
 
     async def run(self) -> None:
         """Follow the journal for ever."""
         self._asked.clear()
+        self._grew = True
         async with asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
-                await self._take_in()
+                if self._grew:  # a reading alone ends sessions at once, without a look into the journal before
+                    self._grew = False
+                    await self._take_in()
                 await self._finish()
                 for session in self._waiting.values():
                     self._ask(group, session)
@@ -134,7 +139,7 @@ class Tracker:
             async with asyncio.timeout(self._clock.link_s(LOOK_AGAIN_S)):
                 await self._wake.wait()
         except TimeoutError:
-            return
+            self._grew = True
 
 
 def _overview(db: Connection) -> tuple[list[Session], tuple[int, int]]:

@@ -14,6 +14,7 @@ from gateway.records import ocmf
 from gateway.records.bodies import Body, SessionBegin, SessionEnd
 from gateway.records.signing import Signer
 from gateway.records.verify import chain_hash
+from gateway.sessions.passed_through import SignedSession
 from gateway.sessions.session import Reason, Session
 from gateway.site import Site
 from gateway.store import outbox, readings, records
@@ -77,8 +78,10 @@ class Writer:
         )
         append(db, self.who, self.random, stamp, "session.begin.v1", body)
 
-    def end(self, db: Connection, session: Session, reading: Reading | None, stamp: Stamp) -> None:
-        """The end record, where the session is billable, and the row with both texts."""
+    def end(
+        self, db: Connection, session: Session, reading: Reading | None, stamp: Stamp, signed: SignedSession
+    ) -> None:
+        """The end record, where the session is billable, and the row with all texts; `signed` are the charger's."""
         kept = records.of_session(db, session.id)
         texts = {record.kind: record.text for record in kept if record.signed_by == "gateway"}
         if reading is not None:
@@ -110,10 +113,14 @@ class Writer:
             unbillable_reason=session.unbillable_reason,
             meter=session.meter,
             meter_serial=session.meter_serial,
-            signed_by="gateway" if texts else "none",
+            signed_by="gateway" if texts else "charger" if signed.complete else "none",
             ocmf_begin=texts.get("begin"),
             ocmf_end=texts.get("end"),
-            charger_records=[record.text for record in kept if record.signed_by == "charger"],
+            charger_records=signed.texts,
+            charger_verdicts=signed.verdicts,
+            charger_records_left_out=signed.left_out,
+            charger_signed_begin=signed.begin,
+            charger_signed_end=signed.end,
         )
         append(db, self.who, self.random, stamp, "session.end.v1", body)
 
@@ -154,23 +161,6 @@ class Writer:
         )
         records.append(db, row)
         return text
-
-    def keep_signed(self, db: Connection, session: Session, text: str) -> None:
-        """Keep a text that the charger signed, byte for byte; its own key checks it."""
-        prev = records.head(db)
-        row = RecordRow(
-            session=session.id,
-            kind="passed_through",
-            signed_by="charger",
-            key_id="",
-            charge_point=str(session.ref),
-            pagination=None,
-            text=text,
-            reading=None,
-            prev=prev,
-            sha256=chain_hash(prev, text),
-        )
-        records.append(db, row)
 
     def _is_rfid(self, id_tag: str) -> bool:
         """Whether the id is that of a card (ISO 14443: 4, 7 or 10 bytes); a name given to a card is UNDEFINED."""

@@ -169,6 +169,8 @@ def _split(table: SplitTable) -> Split:
         keys={name: int(percent * 10_000) for name, percent in table.keys.items()},
         common_ceiling_w=table.common_ceiling_w,
         period=table.period,
+        community=table.community,
+        battery_capacity_wh=table.battery_capacity_wh,
     )
 
 

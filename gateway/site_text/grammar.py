@@ -29,6 +29,10 @@ from gateway.site_text.values import (
     host_and_port,
 )
 
+BAUDS = (300, 600, 1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200, 230400, 250000, 460800,
+         500000, 576000, 921600, 1000000)  # fmt: skip
+"""Speeds that meters and adapters have; any other is a slip of the pen."""
+
 MIN_CHARGE_MA = 6000
 """No car charges below 6 A (IEC 61851-1, table A.8)."""
 
@@ -106,7 +110,7 @@ class BusTable(Table):
     device: Annotated[str, Field(pattern=r"^/")] | None = None
     host: Annotated[str, Field(min_length=1)] | None = None
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    baud: Annotated[int, Field(ge=300, le=4_000_000)] | None = None
+    baud: int | None = None
     parity: Literal["N", "E", "O"] | None = None
     stop_bits: Literal[1, 2] | None = None
     rtu_over_tcp: bool = False
@@ -125,6 +129,8 @@ class BusTable(Table):
         for key, value in foreign.items():
             if value is not None:
                 raise ValueError(f"{key}: has no meaning on a bus with {'device' if self.device else 'host'}")
+        if self.baud is not None and self.baud not in BAUDS:
+            raise ValueError("baud: must be a usual speed such as 9600, 19200 or 38400, the one that the meters have")
         return self
 
 
@@ -260,6 +266,8 @@ class SplitTable(Table):
     keys: dict[str, Percent] = {}
     common_ceiling_w: Annotated[int, Field(gt=0)] | None = None
     period: Literal["month", "quarter", "year"] = "month"
+    community: bool = False
+    battery_capacity_wh: Annotated[int, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:
@@ -276,26 +284,43 @@ class WindowTable(Table):
     """One of `windows` of a tariff."""
 
     class_: Annotated[Text, Field(alias="class")]
-    days: Text
-    from_: Annotated[Text, Field(alias="from")]
-    to: Text
+    days: Text = "Mon-Sun"
+    from_: Annotated[Text, Field(alias="from")] = "00:00"
+    to: Text = "24:00"
+    season: Text | None = None
 
 
 class TariffFileTable(Table):
-    """[tariff] that names a file: a path beside the site file, or the name of a tariff that comes with the gateway."""
+    """[tariff] that names a file: a path beside the site file, or the name of a tariff that comes with the gateway.
+
+    `then` are files that follow it, each from its own `valid_from` on.
+    """
 
     file: Text
+    then: list[Text] = []
 
 
 class CalendarTable(Table):
-    """A tariff: the classes of grid energy by weekday and local time."""
+    """A tariff: the classes of grid energy by season, weekday and local time.
+
+    With `dynamic` the prices come quarter hour by quarter hour, and the calendar counts where one is not known.
+    """
 
     id: Id | None = None
     name: Text | None = None
     source: Text | None = None
+    valid_from: Day | None = None
     default: Text
     windows: list[WindowTable]
     holidays: list[Day] = []
+    dynamic: bool = False
+    vat_included: bool | None = None
+
+    @model_validator(mode="after")
+    def _prices_say_their_vat(self) -> Self:
+        if self.dynamic != (self.vat_included is not None):
+            raise ValueError("vat_included: true or false stands with dynamic = true, and only with it")
+        return self
 
 
 class CloudTable(Table):

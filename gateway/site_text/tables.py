@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -55,6 +55,10 @@ class Tables:
     participants: dict[int, ParticipantTable] = field(default_factory=dict)
     occupancies: dict[int, OccupancyTable] = field(default_factory=dict)
     tokens: dict[int, TokenTable] = field(default_factory=dict)
+    named_meters: frozenset[str] = frozenset()
+    """Meters that a charger or participant names whose own table is wrong: they are not blamed for it."""
+    named_roles: frozenset[str] = frozenset()
+    """Roles that all [[meter]] tables name, also those that are wrong in something else."""
 
     def connectors(self) -> list[tuple[Path, ChargerTable, int, ConnectorKeys]]:
         """(path, charger, number of the connector, its keys), in the order of the file."""
@@ -87,16 +91,32 @@ def read_tables(raw: Raw, findings: Findings) -> Tables:
     tariff = raw.get("tariff")
     if isinstance(tariff, dict):
         if "file" in tariff:
-            for key in tariff.keys() - {"file"}:
+            for key in tariff.keys() - {"file", "then"}:
                 findings.add(("tariff", key), "belongs into the file of the tariff where one is named")
-            tables.tariff = validate(TariffFileTable, {"file": tariff["file"]}, ("tariff",), findings)
+            known = {key: tariff[key] for key in ("file", "then") if key in tariff}
+            tables.tariff = validate(TariffFileTable, known, ("tariff",), findings)
         else:
             tables.tariff = validate(CalendarTable, tariff, ("tariff",), findings)
     for number, entry in entries(raw, "charger"):
         charger = _charger(number, entry, findings)
         if charger is not None:
             tables.chargers[number] = charger
+    tables.named_roles = _texts((entry for _, entry in entries(raw, "meter")), "role")
+    tables.named_meters = _texts(_owners(raw, tables), "meter")
     return tables
+
+
+def _owners(raw: Raw, tables: Tables) -> Iterator[Raw]:
+    """The tables that may name a meter as theirs, of those that are wrong in themselves."""
+    for number, entry in entries(raw, "charger"):
+        if number not in tables.chargers:
+            yield entry
+            yield from (connector for _, connector in entries(entry, "connector"))
+    yield from (entry for number, entry in entries(raw, "participant") if number not in tables.participants)
+
+
+def _texts(found: Iterable[Raw], key: str) -> frozenset[str]:
+    return frozenset(value for entry in found if isinstance(value := entry.get(key), str))
 
 
 def validate(model: type[M], raw: Mapping[str, Any], path: Path, findings: Findings) -> M | None:

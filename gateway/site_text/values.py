@@ -22,11 +22,13 @@ class Listen(NamedTuple):
 def _number(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ValueError("must be a number")
+    if not Decimal(value).is_finite():
+        raise ValueError("must be a number")
     return Decimal(value)
 
 
 def _milliampere(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
         raise ValueError("must be a number of amperes")
     milli = Decimal(value) * 1000
     if milli != milli.to_integral_value() or milli < 0:

@@ -94,12 +94,27 @@ def _check_meter_owners(tables: Tables, findings: Findings) -> None:
             findings.add((*path, "meter"), f'the meter "{name}" already measures {owners[name]}')
         owners.setdefault(name, owner)
     grid = [meter.id for meter in tables.meters.values() if meter.role == "grid"]
+    _check_balance(tables, findings, has_grid=bool(grid))
     for number, meter in tables.meters.items():
         if meter.role == "grid" and meter.id != grid[0]:
             findings.add(("meter", number, "role"), f'there is already a grid meter, "{grid[0]}"')
-        if meter.role in ("charger", "participant") and meter.id not in owners and tables.site is not None:
+        if meter.role in ("charger", "participant") and meter.id not in owners and meter.id not in tables.named_meters:
             where = "a connector" if meter.role == "charger" else "a participant"
             findings.add(("meter", number, "role"), f"measures nobody: {where} must name it as its meter")
+
+
+def _check_balance(tables: Tables, findings: Findings, *, has_grid: bool) -> None:
+    """Whoever splits the sun by the meters of the house needs the one at its connection."""
+    if has_grid or "grid" in tables.named_roles or tables.split is None or tables.split.balance != "meter":
+        return
+    for number, meter in tables.meters.items():
+        if meter.role in ("production", "battery"):
+            findings.add(
+                ("meter", number, "role"),
+                'its sun cannot be split: no meter has role = "grid"',
+                'add the meter at the house connection, or set balance = "virtual" in [split]',
+            )
+            return
 
 
 def _check_participants(tables: Tables, findings: Findings) -> None:

@@ -49,6 +49,8 @@ class Database:
         self._executor = executor
         self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
         self._drainer: asyncio.Task[None] | None = None
+        self.refused: str | None = None
+        """Why the newest commit failed as a whole (disk full, read-only ...); None while commits succeed."""
         self._closed = False
 
     @classmethod
@@ -85,7 +87,8 @@ class Database:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
             works = [work for work, _ in batch]
-            outcomes = await loop.run_in_executor(self._executor, _commit_together, self._connection, works)
+            outcomes, refused = await loop.run_in_executor(self._executor, _commit_together, self._connection, works)
+            self.refused = str(refused) if refused else None
             for (_, future), (result, error) in zip(batch, outcomes, strict=True):
                 if future.done():
                     continue
@@ -99,15 +102,15 @@ class Database:
 Outcome = tuple[Any, Exception | None]
 
 
-def _commit_together(connection: Connection, works: list[Work]) -> list[Outcome]:
+def _commit_together(connection: Connection, works: list[Work]) -> tuple[list[Outcome], StoreError | None]:
     try:
         connection.execute("BEGIN IMMEDIATE")
         outcomes = [_in_savepoint(connection, work) for work in works]
         connection.execute("COMMIT")
     except StoreError as error:
         _roll_back(connection)
-        return [(None, error)] * len(works)
-    return outcomes
+        return [(None, error)] * len(works), error
+    return outcomes, None
 
 
 def _in_savepoint(connection: Connection, work: Work) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.model import Connection, Reading
@@ -21,6 +21,7 @@ class IntervalRow:
     boundary: Mapping[str, Reading | None]
     result: str | None
     handed: str | None
+    rules: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +36,49 @@ class ShareRow:
     grid_wh: int
     grid_class: str
     state: str
+    leg_wh: int = 0
 
 
-_COLUMNS = "k, state, version, dirty, boundary, result, handed"
+_COLUMNS = "k, state, version, dirty, boundary, result, handed, rules"
 
 
 def _row(values: tuple[object, ...]) -> IntervalRow:
-    k, state, version, dirty, boundary, result, handed = values
+    k, state, version, dirty, boundary, result, handed, rules = values
     readings = {meter: of_plain(value) if value else None for meter, value in json.loads(str(boundary)).items()}
     assert isinstance(k, int)
     assert isinstance(version, int)
-    return IntervalRow(k, str(state), version, bool(dirty), readings, _text(result), _text(handed))
+    in_force = rules if isinstance(rules, int) else None
+    return IntervalRow(k, str(state), version, bool(dirty), readings, _text(result), _text(handed), in_force)
 
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def add_boundary(db: Connection, k: int, boundary: Mapping[str, Reading | None]) -> None:
-    """The readings at the start of interval `k`; what stands there already stays."""
-    packed = json.dumps(
+def _packed(boundary: Mapping[str, Reading | None]) -> str:
+    return json.dumps(
         {meter: plain(reading) if reading else None for meter, reading in sorted(boundary.items())},
         separators=(",", ":"),
     )
+
+
+def add_boundary(db: Connection, k: int, boundary: Mapping[str, Reading | None], rules: int | None = None) -> None:
+    """The readings at the start of interval `k`, and what is in force then; what stands there already stays."""
     db.execute(
-        "INSERT INTO interval (k, state, version, dirty, boundary) VALUES (?, 'provisional', 0, 0, ?) "
+        "INSERT INTO interval (k, state, version, dirty, rules, boundary) VALUES (?, 'provisional', 0, 0, ?, ?) "
         "ON CONFLICT (k) DO NOTHING",
-        (k, packed),
+        (k, rules, _packed(boundary)),
     )
+
+
+def put_boundary(db: Connection, k: int, boundary: Mapping[str, Reading | None]) -> None:
+    """Other readings at the start of `k`: their instants were found to lie elsewhere."""
+    db.execute("UPDATE interval SET boundary = ? WHERE k = ?", (_packed(boundary), k))
+
+
+def from_k(db: Connection, k: int) -> list[IntervalRow]:
+    """Every row from `k` on, in order."""
+    return [_row(row) for row in db.execute(f"SELECT {_COLUMNS} FROM interval WHERE k >= ? ORDER BY k", (k,))]
 
 
 def get(db: Connection, k: int) -> IntervalRow | None:
@@ -98,10 +114,65 @@ def dirty(db: Connection) -> list[int]:
 
 
 def mark_dirty(db: Connection, from_k: int, to_k: int) -> None:
-    """Something that the split of these intervals rests on has changed."""
+    """Something that the split of these intervals rests on has changed; of closed ones that is only noted."""
+    span = "k >= ? AND k <= ? AND version > 0"
+    db.execute(f"UPDATE interval SET dirty = 1 WHERE {span} AND state <> 'closed'", (from_k, to_k))
+    db.execute(f"UPDATE interval SET late = 1 WHERE {span} AND state = 'closed'", (from_k, to_k))
+
+
+def late(db: Connection) -> list[int]:
+    """Closed intervals that something came late for, and that nobody has looked at since."""
+    return [row[0] for row in db.execute("SELECT k FROM interval WHERE late = 1 ORDER BY k")]
+
+
+def late_looked_at(db: Connection, k: int, *, differs: bool) -> None:
+    """Whether what came late would change a closed interval."""
+    db.execute("UPDATE interval SET late = ? WHERE k = ?", (2 if differs else 0, k))
+
+
+def named_late(db: Connection, first_k: int, end_k: int) -> list[int]:
+    """Closed intervals in [first_k, end_k) that later data would change."""
+    rows = db.execute("SELECT k FROM interval WHERE k >= ? AND k < ? AND late = 2 ORDER BY k", (first_k, end_k))
+    return [row[0] for row in rows]
+
+
+def close(db: Connection, first_k: int, end_k: int) -> None:
+    """Close [first_k, end_k): nothing changes there from now on."""
+    db.execute("UPDATE interval SET state = 'closed', dirty = 0 WHERE k >= ? AND k < ?", (first_k, end_k))
+
+
+def reopen(db: Connection, first_k: int, end_k: int, rules: int | None) -> None:
+    """Open [first_k, end_k) again: each in the state it had, all to be looked at, by `rules` where they are given."""
     db.execute(
-        "UPDATE interval SET dirty = 1 WHERE k >= ? AND k <= ? AND version > 0 AND state <> 'closed'", (from_k, to_k)
+        "UPDATE interval SET state = json_extract(result, '$.state'), dirty = 1, late = 0, rules = ifnull(?, rules) "
+        "WHERE k >= ? AND k < ? AND state = 'closed'",
+        (rules, first_k, end_k),
     )
+
+
+def states(db: Connection, first_k: int, end_k: int) -> dict[str, int]:
+    """How many intervals of [first_k, end_k) are in which state; `unsettled` where there is no split."""
+    rows = db.execute(
+        "SELECT CASE WHEN version = 0 THEN 'unsettled' ELSE state END, count(*) FROM interval "
+        "WHERE k >= ? AND k < ? GROUP BY 1",
+        (first_k, end_k),
+    )
+    return dict(rows.fetchall())
+
+
+def results(db: Connection, first_k: int, end_k: int) -> Iterator[tuple[int, str]]:
+    """(k, split in force) of [first_k, end_k), in order; rows are fetched as they are asked for."""
+    yield from db.execute(
+        "SELECT k, result FROM interval WHERE k >= ? AND k < ? AND result IS NOT NULL ORDER BY k", (first_k, end_k)
+    )
+
+
+def is_closed(db: Connection, first_k: int, last_k: int) -> bool:
+    """Whether one of the intervals first_k ... last_k is closed."""
+    row = db.execute(
+        "SELECT 1 FROM interval WHERE k >= ? AND k <= ? AND state = 'closed' LIMIT 1", (first_k, last_k)
+    ).fetchone()
+    return row is not None
 
 
 def clean(db: Connection, k: int) -> None:
@@ -161,14 +232,26 @@ def gap_before(db: Connection, meter: str, k: int) -> int | None:
     return int(row[0]) if row else None
 
 
+_SHARE = "session, k, version, energy_wh, solar_wh, grid_wh, class, state, leg_wh"
+
+
 def put_shares(db: Connection, k: int, shares: list[ShareRow]) -> None:
     """The shares of all sessions in one interval, in place of the version before."""
     db.execute("DELETE FROM session_share WHERE k = ?", (k,))
     db.executemany(
-        "INSERT INTO session_share (session, k, version, energy_wh, solar_wh, grid_wh, class, state) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO session_share ({_SHARE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (one.session, one.k, one.version, one.energy_wh, one.solar_wh, one.grid_wh, one.grid_class, one.state)
+            (
+                one.session,
+                one.k,
+                one.version,
+                one.energy_wh,
+                one.solar_wh,
+                one.grid_wh,
+                one.grid_class,
+                one.state,
+                one.leg_wh,
+            )
             for one in shares
         ],
     )
@@ -177,8 +260,7 @@ def put_shares(db: Connection, k: int, shares: list[ShareRow]) -> None:
 def shares_of(db: Connection, session: str) -> list[ShareRow]:
     """What one session took, interval by interval."""
     rows = db.execute(
-        "SELECT session, k, version, energy_wh, solar_wh, grid_wh, class, state FROM session_share "
-        "WHERE session = ? ORDER BY k",
+        f"SELECT {_SHARE} FROM session_share WHERE session = ? ORDER BY k",
         (session,),
     )
     return [ShareRow(*row) for row in rows]

@@ -10,7 +10,7 @@ transaction id that all later messages of the transaction carry.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,8 @@ AnsweredBy = Literal["csms", "gateway"]
 
 START = "StartTransaction"
 OPEN = "('pending', 'sent')"
+WAITING = f"SELECT count(*), min(entry) FROM journal WHERE charger = ? AND state IN {OPEN}"
+"""Read from the index alone: it is asked every second while a long queue drains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,12 @@ def unanswered_starts(db: Connection, charger: str) -> list[JournalRow]:
     return [_row(row) for row in rows]
 
 
+def orphaned_starts(db: Connection, chargers: Collection[str]) -> list[JournalRow]:
+    """Starts without an answer of chargers other than these."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM journal WHERE action = ? AND answer IS NULL ORDER BY entry", (START,))
+    return [row for row in map(_row, rows) if row.charger not in chargers]
+
+
 def of_transaction(db: Connection, charger: str, transaction_id: int) -> list[JournalRow]:
     """Every entry of one transaction, in order."""
     rows = db.execute(
@@ -201,13 +209,33 @@ def failed(db: Connection, entry: int, error: str, max_attempts: int) -> bool:
 
 def queue_state(db: Connection, charger: str) -> QueueState:
     """How many entries wait for the CSMS or are parked."""
-    waiting = db.execute(
-        f"SELECT count(*), min(at_ms) FROM journal WHERE charger = ? AND state IN {OPEN}", (charger,)
-    ).fetchone()
+    waiting = db.execute(WAITING, (charger,)).fetchone()
     parked = db.execute("SELECT count(*) FROM journal WHERE charger = ? AND state = 'parked'", (charger,)).fetchone()
     assert waiting is not None
     assert parked is not None
-    return QueueState(waiting[0], parked[0], waiting[1])
+    oldest = db.execute("SELECT at_ms FROM journal WHERE entry = ?", (waiting[1],)).fetchone()
+    return QueueState(waiting[0], parked[0], oldest[0] if oldest else None)
+
+
+_PRUNABLE = "action = 'MeterValues' AND state IN ('done', 'local') AND instr(frame, 'SignedData') = 0"
+
+
+def prune(db: Connection, most: int, limit: int) -> int:
+    """Delete the oldest unsigned MeterValues beyond the newest `most`, `limit` of them at a time; how many went.
+
+    Never what the CSMS has not got, nor what a cursor has not passed; starts, stops, signed values and dead letters
+    are not touched (rule R34).
+    """
+    count = db.execute(f"SELECT count(*) FROM journal WHERE {_PRUNABLE}").fetchone()
+    over = 0 if count is None else min(limit, count[0] - most)
+    if over <= 0:
+        return 0
+    gone = db.execute(
+        f"DELETE FROM journal WHERE entry IN (SELECT entry FROM journal WHERE {_PRUNABLE} "
+        "AND entry <= (SELECT ifnull(min(entry), 0) FROM cursor) ORDER BY entry LIMIT ?) RETURNING 1",
+        (over,),
+    ).fetchall()
+    return len(gone)
 
 
 def parked(db: Connection, limit: int = 100) -> list[JournalRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -75,3 +75,24 @@ def kept_after(db: Connection, meter: str, at_ms: int) -> Reading | None:
         (meter, at_ms),
     ).fetchone()
     return of_plain(json.loads(row[0])) if row else None
+
+
+def restamp(
+    db: Connection, from_ms: int, to_ms: int, moves: Callable[[Reading], bool], moved: Callable[[Reading], Reading]
+) -> None:
+    """Move the kept readings of [from_ms, to_ms] that `moves` says; the time they bore first stays beside."""
+    rows = db.execute(
+        "SELECT id, reading FROM kept_reading WHERE requested_ms >= ? AND requested_ms <= ? ORDER BY id",
+        (from_ms, to_ms),
+    ).fetchall()
+    for number, text in rows:
+        values = json.loads(text)
+        reading = of_plain(values)
+        if not moves(reading):
+            continue
+        after = moved(reading)
+        values = {"stamped_ms": reading.requested_ms, **values, **plain(after)}
+        db.execute(
+            "UPDATE kept_reading SET requested_ms = ?, reading = ? WHERE id = ?",
+            (after.requested_ms, json.dumps(values, separators=(",", ":")), number),
+        )

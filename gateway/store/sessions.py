@@ -94,6 +94,11 @@ def running(db: Connection) -> list[dict[str, Any]]:
     return _select(db, "state <> 'ended' ORDER BY begin_ms, id", ())
 
 
+def since(db: Connection, at_ms: int) -> list[dict[str, Any]]:
+    """Sessions that go on, or that began or ended since an instant, oldest first."""
+    return _select(db, "end_ms IS NULL OR end_ms >= ? OR begin_ms >= ? ORDER BY begin_ms, id", (at_ms, at_ms))
+
+
 def newest(db: Connection, limit: int) -> list[dict[str, Any]]:
     """The newest sessions, newest first."""
     return _select(db, "1 ORDER BY begin_ms DESC, id LIMIT ?", (limit,))
@@ -113,9 +118,22 @@ def last_end_on(db: Connection, meter: str) -> dict[str, Any] | None:
     return next(iter(_select(db, where, (meter,))), None)
 
 
+def undecided(db: Connection, from_ms: int, to_ms: int, but_reason: str, limit: int) -> list[str]:
+    """Sessions that ended unbillable, began in [from_ms, to_ms), and that nobody has decided about, oldest first."""
+    rows = db.execute(
+        "SELECT id FROM session WHERE state = 'ended' AND billable = 0 AND begin_ms >= ? AND begin_ms < ? "
+        "AND unbillable_reason IS NOT ? AND id NOT IN (SELECT session FROM decision) ORDER BY begin_ms, id LIMIT ?",
+        (from_ms, to_ms, but_reason, limit),
+    )
+    return [row[0] for row in rows]
+
+
 def counts(db: Connection) -> tuple[int, int]:
     """How many sessions have ended, and how many of them wait for a person's decision."""
-    row = db.execute("SELECT count(*), ifnull(sum(billable = 0), 0) FROM session WHERE state = 'ended'").fetchone()
+    row = db.execute(
+        "SELECT count(*), ifnull(sum(billable = 0 AND id NOT IN (SELECT session FROM decision)), 0) FROM session "
+        "WHERE state = 'ended'"
+    ).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])
 

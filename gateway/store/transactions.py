@@ -6,7 +6,9 @@ away, a local id, drawn downward from 2^31-1 and never used twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from gateway.model import Connection
 
@@ -14,12 +16,20 @@ HIGHEST_ID = 2**31 - 1
 GIVEN_UP = -1
 """The CSMS never issued an id: later messages carry -1 (OCPP 1.6 errata 3.18)."""
 
+NOBODYS_IDS = (0, GIVEN_UP)
+"""What chargers write where they know no id: never one toward a charger, whatever the CSMS answers (rule R30)."""
+
 _LOCAL_ID = "next_local_id"
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionRow:
-    """One transaction; `csms_id` is None until the CSMS has answered its start."""
+    """One transaction; `csms_id` is None until the CSMS has answered its start.
+
+    `accepted`: what the charger was told; a refused one has no stop.
+    `most_wh`: the charger's register at which it must end, as long as the CSMS has not accepted it.
+    `to_stop`: the CSMS refused it after it had begun, and the charger must end it (rule R43).
+    """
 
     local_id: int
     csms_id: int | None
@@ -28,35 +38,45 @@ class TransactionRow:
     start_entry: int
     start_ms: int
     stop_entry: int | None
+    accepted: bool = True
+    most_wh: int | None = None
+    to_stop: bool = False
 
 
-_COLUMNS = "local_id, csms_id, connector, id_tag, start_entry, start_ms, stop_entry"
+_COLUMNS = "local_id, csms_id, connector, id_tag, start_entry, start_ms, stop_entry, accepted, most_wh, to_stop"
+
+
+def _row(values: Sequence[Any]) -> TransactionRow:
+    row = TransactionRow(*values)
+    return replace(row, accepted=bool(row.accepted), to_stop=bool(row.to_stop))
 
 
 def begin(
-    db: Connection, charger: str, *, csms_id: int | None, connector: int, id_tag: str, start_entry: int, start_ms: int
-) -> TransactionRow:
+    db: Connection, charger: str, *, csms_id: int | None, connector: int, id_tag: str, start_entry: int, start_ms: int,
+    accepted: bool = True, most_wh: int | None = None,
+) -> TransactionRow:  # fmt: skip
     """The row of the transaction that `start_entry` began: made now, or the known one with the CSMS's id added."""
     known = by_start(db, charger, start_entry)
     if known is not None:
         if csms_id is None or known.csms_id is not None:
             return known
         db.execute(
-            "UPDATE transaction_map SET csms_id = ? WHERE charger = ? AND local_id = ?",
+            "UPDATE transaction_map SET csms_id = ?, most_wh = NULL WHERE charger = ? AND local_id = ?",
             (csms_id, charger, known.local_id),
         )
         return by_start(db, charger, start_entry) or known
     local_id = _free_id(db, charger, csms_id)
     db.execute(
-        "INSERT INTO transaction_map (charger, local_id, csms_id, connector, id_tag, start_entry, start_ms) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (charger, local_id, csms_id, connector, id_tag, start_entry, start_ms),
+        "INSERT INTO transaction_map (charger, local_id, csms_id, connector, id_tag, start_entry, start_ms, accepted, "
+        "most_wh) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (charger, local_id, csms_id, connector, id_tag, start_entry, start_ms, int(accepted), most_wh),
     )
-    return TransactionRow(local_id, csms_id, connector, id_tag, start_entry, start_ms, None)
+    return TransactionRow(local_id, csms_id, connector, id_tag, start_entry, start_ms, None, accepted, most_wh)
 
 
 def _free_id(db: Connection, charger: str, csms_id: int | None) -> int:
-    if csms_id is not None and csms_id != GIVEN_UP and abs(csms_id) <= HIGHEST_ID and not _used(db, charger, csms_id):
+    usable = csms_id is not None and csms_id not in NOBODYS_IDS and abs(csms_id) <= HIGHEST_ID
+    if csms_id is not None and usable and not _used(db, charger, csms_id):
         return csms_id
     row = db.execute("SELECT value FROM meta WHERE key = ?", (_LOCAL_ID,)).fetchone()
     candidate = int(row[0]) if row else HIGHEST_ID
@@ -79,7 +99,20 @@ def by_start(db: Connection, charger: str, start_entry: int) -> TransactionRow |
     row = db.execute(
         f"SELECT {_COLUMNS} FROM transaction_map WHERE charger = ? AND start_entry = ?", (charger, start_entry)
     ).fetchone()
-    return TransactionRow(*row) if row else None
+    return _row(row) if row else None
+
+
+def csms_id(db: Connection, charger: str, local_id: int) -> int | None:
+    """The id that the CSMS knows a transaction by; None where it knows none, or we none."""
+    row = db.execute(
+        "SELECT csms_id FROM transaction_map WHERE charger = ? AND local_id = ?", (charger, local_id)
+    ).fetchone()
+    return row[0] if row else None
+
+
+def refuse(db: Connection, charger: str, local_id: int) -> None:
+    """The CSMS refuses what we had let in: it is to be stopped, over any restart, until it is (rule R43)."""
+    db.execute("UPDATE transaction_map SET to_stop = 1 WHERE charger = ? AND local_id = ?", (charger, local_id))
 
 
 def stop(db: Connection, charger: str, local_id: int, entry: int) -> None:
@@ -99,12 +132,12 @@ def give_up(db: Connection, charger: str, start_entry: int) -> None:
 
 
 def recent(db: Connection, charger: str, limit: int) -> list[TransactionRow]:
-    """Every running transaction, those of waiting entries, and the `limit` newest others; oldest first."""
+    """The `limit` newest transactions, and the newest that was let in of each connector; oldest first."""
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM transaction_map WHERE charger = ? AND (stop_entry IS NULL "
-        "OR local_id IN (SELECT transaction_id FROM journal WHERE charger = ? AND state IN ('pending', 'sent')) "
-        "OR start_entry IN (SELECT start_entry FROM transaction_map WHERE charger = ? ORDER BY start_entry DESC "
-        "LIMIT ?)) ORDER BY start_entry",
-        (charger, charger, charger, limit),
+        f"SELECT {_COLUMNS} FROM transaction_map WHERE charger = ? AND start_entry IN ("
+        "SELECT * FROM (SELECT start_entry FROM transaction_map WHERE charger = ? ORDER BY start_entry DESC LIMIT ?) "
+        "UNION SELECT max(start_entry) FROM transaction_map WHERE charger = ? AND stop_entry IS NULL AND accepted = 1 "
+        "GROUP BY connector) ORDER BY start_entry",
+        (charger, charger, limit, charger),
     )
-    return [TransactionRow(*row) for row in rows]
+    return [_row(row) for row in rows]

@@ -82,6 +82,8 @@ def carried_on(evidence: Evidence, versions: Versions, notes: Notes) -> None:
             name = f"{quarter_name(evidence, ordered[0])}, {who}"
             if from_the_first:
                 _receives(name, chain, mine[0], notes)
+            else:
+                _received_unseen(chain, mine[0])
             _hands_on(name, chain, mine, from_the_first, notes)
             chain.blind = not from_the_first
         for who in chains.keys() - present:
@@ -99,6 +101,15 @@ def _receives(name: str, chain: Carries, share: Body, notes: Notes) -> None:
         chain.pending.remove(delta)
     chain.adjusted += sum(abs(delta) for delta in used or ())
     chain.handed = received
+
+
+def _received_unseen(chain: Carries, share: Body) -> None:
+    """A first version without shares took in what was pending without saying so; a later one shows what it was."""
+    used = _adjustment(share["carry_before_nano_wh"] - chain.handed, chain.pending)
+    for delta in used or ():
+        chain.pending.remove(delta)
+        chain.adjusted += abs(delta)
+        chain.handed += delta
 
 
 def _hands_on(name: str, chain: Carries, mine: list[Body], from_the_first: bool, notes: Notes) -> None:

@@ -78,7 +78,7 @@ class Evidence:
 
     @cached_property
     def must_show(self) -> bool:
-        """A told story must show every rule at work; a seeded watch (`"watch": true`) may have had no occasion for one."""
+        """A told story must show every rule at work; a seeded watch (`"watch": true`) may have had no occasion."""
         return not self.scale.get("watch", False)
 
     @cached_property
@@ -138,6 +138,25 @@ class Evidence:
             elif subject in open_since:
                 spans.append((subject, open_since.pop(subject), occurrence.at_ms))
         return spans + [(subject, since, self.end_ms) for subject, since in open_since.items()]
+
+    def dead_ms(self, since_ms: int, until_ms: int) -> int:
+        """How long there was no gateway in a stretch of time."""
+        alive = sum(max(0, min(until_ms, end) - max(since_ms, begin)) for begin, end in self.lives)
+        return until_ms - since_ms - alive
+
+    def jump_wh(self, meter: str, since_ms: int, until_ms: int) -> float | None:
+        """By how much the true register changed because another meter was put in; None where that did not happen."""
+        jumps = [
+            float(told.data["jump_wh"])
+            for told in self.told("meter_exchanged")
+            if told.data["meter"] == meter and since_ms <= told.at_ms < until_ms
+        ]
+        return sum(jumps) if jumps else None
+
+    def lied(self, meter: str, since_ms: int, until_ms: int) -> bool:
+        """The meter answered with a register that stood still, some time between."""
+        spans = self.spans("meter_lies", "meter_honest", "meter")
+        return any(which == meter and since <= until_ms and since_ms <= end for which, since, end in spans)
 
     @cached_property
     def traffic(self) -> Traffic:

@@ -7,18 +7,19 @@ charger; above 1.45 at most 5 s; from 150 s after the gateway's death the fallba
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from simulators.judge.evidence import Evidence, NoEvidenceError
 from simulators.judge.place import Box
-from simulators.judge.times import local_clock
+from simulators.judge.times import local_clock, parse_utc
 from simulators.judge.verdict import Finding, Notes
 from simulators.judge.wire import CALL, Frame
 
 OVER_100_MS, OVER_100_SILENT_MS, OVER_100_LOST_MS, OVER_145_MS = 25_000, 35_000, 45_000, 5_000
 ALONE_AFTER_MS = 150_000
 CAR_STARTS_MS = 3_000
-CAR_FOLLOWS_MS = 10_000
-"""How long a box and a car need to follow a limit that has just ended (IEC 61851-1: 5 s, some cars 6 s more)."""
+CAR_FOLLOWS_MS = 13_000
+"""How long a box and a car need to follow a limit that has just ended (IEC 61851-1: 5 s, some cars 7 s more)."""
 
 TOLERANCE_MA = 100
 ADJACENT_MS = 150_000
@@ -127,7 +128,9 @@ def _box_alone(
         return 0, 0
     if _disobeyed(evidence, box.id, death_ms - CAR_FOLLOWS_MS, until_ms):
         return 0, 0
-    least = max((int(told.data["ma"]) for told in evidence.told("charger_holds") if told.data["charger"] == box.id), default=0)
+    least = max(
+        (int(told.data["ma"]) for told in evidence.told("charger_holds") if told.data["charger"] == box.id), default=0
+    )
     begun_ms = -CAR_STARTS_MS - evidence.widen_ms
     before = 0
     most = 0
@@ -173,9 +176,8 @@ def _allowed(evidence: Evidence, box: Box, limits: list[Limit], at_ms: int) -> i
     in_force = [newest.limit_ma] if at_ms <= newest.until_ms + follow_ms else []
     if at_ms > newest.until_ms - evidence.slack_ms:
         in_force.append(box.fallback_ma)
-    older = [limit for limit in limits if limit.since_ms < newest.since_ms]
-    if older and at_ms - newest.since_ms <= follow_ms:
-        in_force.append(max(older, key=lambda one: one.since_ms).limit_ma)
+    known = sorted((limit for limit in limits if limit.since_ms <= at_ms), key=lambda one: one.since_ms)
+    in_force += [old.limit_ma for old, new in pairwise(known) if at_ms - new.since_ms <= follow_ms]
     return max(in_force)
 
 
@@ -202,7 +204,8 @@ def _limit(asked: Frame, at_ms: int) -> Limit | None:
         return None
     schedule = profile["chargingSchedule"]
     duration_ms = round(float(schedule.get("duration", 10**9)) * 1000)
-    return Limit(at_ms, at_ms + duration_ms, round(float(schedule["chargingSchedulePeriod"][0]["limit"]) * 1000))
+    begins_ms = parse_utc(schedule["startSchedule"]) if "startSchedule" in schedule else at_ms
+    return Limit(at_ms, begins_ms + duration_ms, round(float(schedule["chargingSchedulePeriod"][0]["limit"]) * 1000))
 
 
 def _phase(phase: object) -> str:

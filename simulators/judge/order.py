@@ -87,7 +87,10 @@ def _known_ids(charger: str, messages: list[Message], traffic: Traffic, notes: N
     for message in messages:
         if message.action == "StartTransaction":
             answers = traffic.csms_answers.get((charger, message.message_id), [])
-            started |= {int(answer.payload["transactionId"]) for answer in answers if "transactionId" in answer.payload}
+            given = {int(answer.payload["transactionId"]) for answer in answers if "transactionId" in answer.payload}
+            started |= given
+            for again in given & stage.keys():
+                stage[again] = 0  # a central system that gives an id away twice: it begins anew
             continue
         named = int(message.payload["transactionId"])
         what = f"{charger}: {message.action} {message.message_id}"

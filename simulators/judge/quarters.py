@@ -12,6 +12,9 @@ from simulators.judge.skews import compare_with_truth
 from simulators.judge.times import QUARTER_MS, grid_class, local_clock, parse_utc
 from simulators.judge.verdict import Finding, Notes
 
+SERIAL_MS = 300_000
+"""So long after an exchange the gateway may still take the new meter for the old one."""
+
 BOUNDARY_WAIT_MS = 10_000
 """A boundary register is read within this time (design rule 4)."""
 
@@ -91,6 +94,8 @@ def _closes(evidence: Evidence, body: Body, notes: Notes) -> None:
             _explained(evidence, body, meter, notes)
         return
     settled = body["consumption_wh"] is not None and body["solar_wh"] is not None
+    if not settled and _exchanged(evidence, body):
+        return  # what a meter that was replaced has counted is not known, and said so
     if not notes.expect(settled, f"{name}: all its registers are known, yet it was not settled: {body['missing']}"):
         return
     _balance(evidence.place, body, name, notes)
@@ -106,7 +111,7 @@ def _closes(evidence: Evidence, body: Body, notes: Notes) -> None:
         f"with an imbalance of {body['imbalance_wh']}",
     )
     for share in body["shares"]:
-        _share(evidence.place, body, share, name, notes)
+        _share(evidence, body, share, name, notes)
 
 
 def _explained(evidence: Evidence, body: Body, meter: str, notes: Notes) -> None:
@@ -121,8 +126,9 @@ def _explained(evidence: Evidence, body: Body, meter: str, notes: Notes) -> None
             which == meter and since <= until and at_ms <= end
             for which, since, end in evidence.spans("meter_silent", "meter_back", "meter")
         )
+        full = any(since <= until and at_ms <= end for _, since, end in evidence.spans("disk_full", "disk_mended", ""))
         notes.expect(
-            silent or not there, f"{quarter_name(evidence, body)}: no register of {meter} {side}, for no reason"
+            silent or full or not there, f"{quarter_name(evidence, body)}: no register of {meter} {side}, for no reason"
         )
 
 
@@ -145,18 +151,26 @@ def _balance(place: Place, body: Body, name: str, notes: Notes) -> None:
         notes.expect(body["solar_wh"] == own, f"{name}: {body['solar_wh']} Wh own solar, production - export = {own}")
 
 
-def _share(place: Place, body: Body, share: Body, name: str, notes: Notes) -> None:
+def _exchanged(evidence: Evidence, body: Body, meters: tuple[str, ...] | None = None) -> bool:
+    """Another meter was put in at one of these places (None: anywhere) in this quarter hour."""
+    span = (body["k"] * QUARTER_MS - SERIAL_MS, (body["k"] + 1) * QUARTER_MS + BOUNDARY_WAIT_MS)
+    places = _meters(evidence.place) if meters is None else meters
+    return any(evidence.jump_wh(meter, *span) is not None for meter in places)
+
+
+def _share(evidence: Evidence, body: Body, share: Body, name: str, notes: Notes) -> None:
     who = f"{name}, {share['participant']}"
+    place = evidence.place
     wh, solar = share["wh"], share["solar_wh"]
     notes.expect(
         wh == solar + share["grid_wh"] and 0 <= solar <= wh,
         f"{who}: {wh} Wh is not solar {solar} + grid {share['grid_wh']}",
     )
     meters = place.meters_of.get(share["participant"], ())
-    if meters:
+    if meters and not _exchanged(evidence, body, meters):
         metered = sum((_moved(body, meter) or (0, 0))[0] for meter in meters)
         notes.expect(wh == metered, f"{who}: {wh} Wh, its meters say {metered}")
-    elif place.common_ceiling_w is not None:
+    elif not meters and place.common_ceiling_w is not None:
         notes.expect(wh * 4 <= place.common_ceiling_w, f"{who}: {wh} Wh is above its ceiling")
     at_boxes = {meter for box in place.boxes.values() for meter in box.meters.values()} & set(meters)
     if at_boxes:

@@ -119,10 +119,13 @@ def _register(evidence: Evidence, session: Session, end: Body, notes: Notes) -> 
     if not notes.expect(bool(start.results), f"{session.name}: its start was never answered"):
         return
     wide = evidence.slack_ms
-    started_ms, stopped_ms = start.sent[0].at_ms, stop.sent[0].at_ms
+    # A message that was repeated may have been lost until then: the session begins when the start is handled.
+    started_ms = min((one.at_ms for one in start.sent), key=lambda at_ms: abs(at_ms - parse_utc(end["begin"])))
+    stopped_ms = stop.sent[-1].at_ms
+    said_ms = min(stopped_ms, parse_utc(str(stop.payload["timestamp"])))  # earlier where the box had no connection
     windows = {
         "begin": (started_ms - BEGIN_AGE_MS - wide, start.results[0].at_ms + wide),
-        "end": (stopped_ms - wide, stopped_ms + END_WAIT_MS + wide),
+        "end": (said_ms - wide, stopped_ms + END_WAIT_MS + wide),
     }
     for which, (since, until) in windows.items():
         if end[f"{which}_provenance"] != "meter":
@@ -138,16 +141,20 @@ def _register(evidence: Evidence, session: Session, end: Body, notes: Notes) -> 
             f"{session.name}: meter {end['meter']} gave no {end[f'{which}_wh']} Wh at the {which} "
             f"({len(given)} answers there)",
         )
-    times = (("begin", started_ms), ("stop", stopped_ms), ("end", stopped_ms))
-    for which, at_ms in times:
+    times = (("begin", started_ms, started_ms), ("stop", said_ms, said_ms), ("end", said_ms, stopped_ms))
+    for which, from_ms, to_ms in times:
         bound = (END_WAIT_MS if which == "end" else TIME_MS) + wide
-        distance = abs(parse_utc(end[which]) - at_ms)
+        stated_ms = parse_utc(end[which])
+        distance = max(0, from_ms - stated_ms, stated_ms - to_ms)
         notes.expect(distance <= bound, f"{session.name}: its {which} is {distance / 1000:.1f} s beside the wire's")
     _enclosed(evidence, session, end, started_ms, stopped_ms, notes)
 
 
 def _enclosed(evidence: Evidence, session: Session, end: Body, started_ms: int, stopped_ms: int, notes: Notes) -> None:
     """The true register at the quarter hour before is not above, that at the quarter hour after not below."""
+    around = (started_ms // QUARTER_MS * QUARTER_MS, -(-stopped_ms // QUARTER_MS) * QUARTER_MS)
+    if evidence.jump_wh(end["meter"], *around) is not None:
+        return  # another meter was put in: the registers before and after say nothing
     sql = "SELECT import_wh FROM boundary WHERE meter = ? AND at_ms = ?"
     before = evidence.rows("truth.db", sql, (end["meter"], started_ms // QUARTER_MS * QUARTER_MS))
     after = evidence.rows("truth.db", sql, (end["meter"], -(-stopped_ms // QUARTER_MS) * QUARTER_MS))

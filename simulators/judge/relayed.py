@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from simulators.judge.evidence import Evidence
 from simulators.judge.verdict import Finding, Notes
-from simulators.judge.wire import CALL, ERROR, RESULT, Exchange, Frame, Traffic
+from simulators.judge.wire import CALL, ERROR, RESULT, Exchange, Frame, Traffic, same_answer
 
 TRANSACTION_ID = re.compile(r'("transactionId"\s*:\s*)(-?\d+)')
 
@@ -157,12 +157,19 @@ def _answer_differs(came: Frame, left: Frame, exchange: Exchange, used: set[int]
 
 
 def _kept(exchange: Exchange, given: list[Frame], answer: Frame) -> bool:
-    """The CSMS could not process a transaction message: the gateway keeps it, says yes itself, and tells it again."""
-    return exchange.transactional and answer.kind == RESULT and all(one.kind == ERROR for one in given)
+    """The gateway answers a transaction message itself: the CSMS could not process it, or the charger has asked again
+    and is answered from the journal, with the id that was drawn for it while the CSMS was silent."""
+    if not exchange.transactional or answer.kind != RESULT:
+        return False
+    again = len(exchange.sent) > 1 and any(same_answer(one, answer) for one in given)
+    return again or all(one.kind == ERROR for one in given)
 
 
 def _lost(evidence: Evidence, given: Frame, answer: Frame) -> bool:
     """Between the CSMS's answer and the charger's something broke: the CSMS's may have been lost on the way."""
     breaks = evidence.told("uplink_cut", "charger_cut", "gateway_killed", "gateway_stopped")
     slack = evidence.slack_ms
+    slow = evidence.spans("uplink_slow", "uplink_fast", "link")
+    if any(since <= answer.at_ms <= until + slack for _, since, until in slow):
+        return True  # it may have been on its way while the gateway answered itself
     return any(given.at_ms - slack <= one.at_ms <= answer.at_ms + slack for one in breaks)

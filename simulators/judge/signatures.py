@@ -14,6 +14,9 @@ HONEST_LETTERS = ("U", "I")
 TIME_MS = 15_000
 """A signed reading lies so close to the begin or end of its session."""
 
+LATE_MS = 60_000
+"""The end of a session whose stop came late is a reading beside it, with the register unmoved in between."""
+
 
 def check(evidence: Evidence) -> Finding:
     """Verify every signed text that the cloud holds with our own reading of the format."""
@@ -79,7 +82,8 @@ def _says(
     name = f"{session.name}: the signed {which}"
     notes.expect(reading.wh == end[f"{which}_wh"], f"{name} says {reading.wh} Wh, the session {end[f'{which}_wh']}")
     distance = abs(reading.at_ms - parse_utc(end[which]))
-    notes.expect(distance <= TIME_MS + evidence.widen_ms, f"{name} lies {distance / 1000:.1f} s beside the session's")
+    bound_ms = TIME_MS if evidence.must_show or which == "begin" else LATE_MS
+    notes.expect(distance <= bound_ms + evidence.widen_ms, f"{name} lies {distance / 1000:.1f} s beside the session's")
     notes.expect(record.user == end["id_tag"], f"{name} names the user {record.user!r}, the session {end['id_tag']!r}")
     notes.expect(reading.status == "G", f"{name} has status {reading.status}")
     if end.get("meter_serial"):

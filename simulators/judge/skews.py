@@ -18,7 +18,12 @@ from simulators.judge.times import QUARTER_MS, local_clock
 from simulators.judge.verdict import Notes
 
 LARGEST_SKEW_MS = 6_000
+AT_A_START_MS = 10_000
+"""A gateway that starts just after a quarter hour still takes the register (design rule 4)."""
+
 MS_PER_HOUR = 3_600_000
+EXCHANGE_MS = 180_000
+"""What flows between the last reading of an old meter and the first good one of its successor is not metered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +80,20 @@ def _quantities(place: Place, body: Body, log: ServedLog, notes: Notes) -> list[
         found.append(("production", body["production_wh"], [(1, known) for known in sums]))
     for share in body["shares"]:
         known = [one for one in owners.get(share["participant"], []) if one]
-        if known and len(known) == len(owners[share["participant"]]):
+        if known and len(known) == len(owners[share["participant"]]) and not share["estimated"]:
             found.append((share["participant"], share["wh"], [(1, one) for one in known]))
     own = [known for meters in owners.values() for known in meters]
     rest = next((share for share in body["shares"] if not place.meters_of.get(share["participant"])), None)
-    if rest is not None and taken and given and len(sums) == len(made) and all(own) and not place.batteries:
+    guessed = any(share["estimated"] for share in body["shares"])
+    if (
+        rest is not None
+        and not guessed
+        and taken
+        and given
+        and len(sums) == len(made)
+        and all(own)
+        and not place.batteries
+    ):
         parts = [(1, taken), (-1, given), *((1, known) for known in sums), *((-1, known) for known in own if known)]
         found.append((rest["participant"], rest["wh"] + body["imbalance_wh"], parts))
     return found
@@ -131,6 +145,9 @@ class ServedLog:
         ]
         column = 0 if register == "import_wh" else 1
         truths = [self._true.get((meter, boundary * QUARTER_MS)) for boundary in (k, k + 1)]
+        span = (k * QUARTER_MS, (k + 1) * QUARTER_MS)
+        if self._evidence.lied(meter, *span):
+            return None
         if None in skews or not notes.expect(
             None not in truths, f"the truth knows nothing of {meter} at its quarter hours"
         ):
@@ -138,8 +155,11 @@ class ServedLog:
         at_start, at_end = (Fraction(truth[column]) for truth in truths if truth)
         largest_w = max(self._power.get((meter, k), 0.0), self._power.get((meter, k + 1), 0.0))
         late_ms = sum(skew for skew in skews if skew is not None)
+        jump_wh = self._evidence.jump_wh(meter, *span) if register == "import_wh" else None
+        if jump_wh is not None:
+            late_ms += EXCHANGE_MS + self._evidence.dead_ms(*span)
         bound = self.step(meter, register) + 1 + Fraction(largest_w) * late_ms / MS_PER_HOUR
-        return Known(after[register] - before[register], at_end - at_start, bound)
+        return Known(after[register] - before[register], at_end - at_start - Fraction(jump_wh or 0), bound)
 
     def _skew(self, meter: str, register: str, stated: Body, boundary_ms: int, notes: Notes) -> int | None:
         """How long after the boundary the meter served this value; None where it never did."""
@@ -155,6 +175,7 @@ class ServedLog:
         notes.expect(requested >= boundary_ms, f"the register of {meter} for {clock} was asked for before it")
         skew = max(abs(at_ms - boundary_ms) for at_ms in fitting[:1])
         self.largest_ms = max(self.largest_ms, skew)
-        allowed = LARGEST_SKEW_MS + self._evidence.widen_ms
+        there = any(since <= boundary_ms <= until for since, until in self._evidence.lives)
+        allowed = (LARGEST_SKEW_MS if there else AT_A_START_MS) + self._evidence.widen_ms
         notes.expect(skew <= allowed, f"the register of {meter} for {clock} came {skew / 1000:.2f} s late")
         return skew

@@ -37,7 +37,9 @@ def check(evidence: Evidence) -> Finding:
             f"{key[0]}, transaction {key[1]}: {missing[key]} confirmed MeterValues never reached the CSMS, "
             f"{counted[key]} are counted as thinned",
         )
-    notes.expect(promised > 0 or not evidence.must_show, "the gateway confirmed no transaction message itself: nothing is shown")
+    notes.expect(
+        promised > 0 or not evidence.must_show, "the gateway confirmed no transaction message itself: nothing is shown"
+    )
     notes.figure("confirmed by the gateway", promised)
     notes.figure("thinned", sum(counted.values()))
     notes.figure("lost", gone + sum(max(0, missing[key] - counted[key]) for key in missing))

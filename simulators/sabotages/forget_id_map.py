@@ -10,7 +10,7 @@ from gateway.ocpp.meaning import Message
 def apply() -> None:
     """Let every message pass unchanged."""
 
-    def for_csms(self: Core, message: Message, local_id: int | None) -> tuple[str, str]:
+    def for_csms(self: Core, message: Message, csms_id: int | None) -> tuple[str, str]:
         return message.frame.text, RELAYED
 
     Core.for_csms = for_csms  # type: ignore[method-assign]

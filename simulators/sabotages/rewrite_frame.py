@@ -13,8 +13,8 @@ def apply() -> None:
     """The same content in other bytes."""
     as_it_came = Core.for_csms
 
-    def for_csms(self: Core, message: Message, local_id: int | None) -> tuple[str, str]:
-        text, rule = as_it_came(self, message, local_id)
+    def for_csms(self: Core, message: Message, csms_id: int | None) -> tuple[str, str]:
+        text, rule = as_it_came(self, message, csms_id)
         return json.dumps(json.loads(text)), rule
 
     Core.for_csms = for_csms  # type: ignore[method-assign]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,3 +95,31 @@ def test_the_pieces_of_a_session_sum_to_its_registers(steps: list[int], data: st
 def test_a_session_takes_nothing_from_another_meter() -> None:
     energy = measured([Known(reading(0, 0, "B")), Known(reading(QUARTER, 900, "B"))])
     assert within(Cut("s", "A", 100, 300), energy.segments) == 0
+
+
+def rolled(low: int, high: int, span_ms: int = 900_000, range_wh: int | None = 10 << 32) -> Any:
+    def at(at_ms: int, wh: int) -> Known:
+        return Known(Reading("m", at_ms, at_ms, TimeQuality.NTP, wh, serial="A", range_wh=range_wh))
+
+    return measured([at(0, low), at(span_ms, high)])
+
+
+def test_example_5_a_counter_that_begins_again_at_zero() -> None:
+    """A 32-bit counter of 10 Wh: 4 294 967 290 -> 5 is 110 Wh, in two runs of the register."""
+    found = rolled(42_949_672_900, 50)
+    assert (found.import_wh, found.problems) == (110, ())
+    assert [(one.low_wh, one.high_wh) for one in found.segments] == [(42_949_672_900, 42_949_672_960), (0, 50)]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "range_wh"),
+    [
+        (42_000_000_000, 50, 10 << 32),  # not near its end: a reset
+        (42_949_672_900, 30_000, 10 << 32),  # more than can have flowed: another meter
+        (42_949_672_900, 50, None),  # a register that never overflows
+    ],
+)
+def test_what_is_no_rollover_is_a_named_problem(low: int, high: int, range_wh: int | None) -> None:
+    found = rolled(low, high, range_wh=range_wh)
+    assert found.import_wh == 0
+    assert "went back" in found.problems[0]

@@ -75,6 +75,7 @@ class Box:
     csms_ma: int | None = None
     proven: bool = True
     obeys: bool = True
+    status: str | None = None
     answer: LimitOutcome = LimitOutcome.CONFIRMED
     answer_after_s: float = 1.0
     follow_after_s: float = 6.0
@@ -129,7 +130,7 @@ class Building:
             ConnectorState(
                 ref=box.connector.ref,
                 connected=box.connected,
-                status="Charging" if box.transaction is not None else "Available",
+                status=box.status or ("Charging" if box.transaction is not None else "Available"),
                 transaction_id=box.transaction,
                 csms_limit_ma=box.csms_ma,
                 fallback_proven=box.proven,

@@ -231,6 +231,38 @@ async def test_a_limit_is_renewed_before_it_ends_also_a_limit_of_zero() -> None:
         assert 8 <= len(limits) <= 11
 
 
+async def test_a_disobedient_box_whose_meter_goes_silent_counts_with_what_it_drew() -> None:
+    """Seed 656761: its limit of 0 A counted again as soon as nobody measured it, and the others were raised."""
+    garage = circuit(limit_a=26, house_worst_ma=0, meter=None)
+    async with living(connector("a"), connector("b"), circuits=[garage]) as building:
+        building.house_ma = (0, 0, 0)
+        await charging(building, "a", "b")
+        building.boxes[connector("a").ref].obeys = False
+        await building.run(60)
+        assert building.boxes[connector("a").ref].drawn_ma == 16000
+        assert 6000 < building.loads("house")[0] - 16000 <= 10000
+        building.silent.add("m-a")
+        building.over_s.clear()
+        building.longest_over_s = 0
+        await building.run(120)
+        assert building.longest_over_s == 0
+
+
+async def test_a_box_whose_car_has_gone_counts_on_all_its_phases_before_its_stop_is_known() -> None:
+    """Seeds 123 and 124: with the disk full or the CSMS slow the stop came late, and others were raised meanwhile."""
+    garage = circuit(limit_a=20, house_worst_ma=0, meter=None)
+    others = [connector(name, rotation=(1, 2, 0), phases=1) for name in ("b", "c")]
+    async with living(connector("a", fallback_ma=6000), *others, circuits=[garage]) as building:
+        building.house_ma = (0, 0, 0)
+        building.boxes[connector("a").ref].car_phases = 1
+        await charging(building, "a", "b", "c")
+        assert building.loads("house") == (16000, 20000, 0)
+        gone = building.boxes[connector("a").ref]
+        gone.status, gone.wants_ma = "Finishing", 0
+        await building.run(12)
+        assert building.loads("house")[1] <= 20000 - 6000
+
+
 async def test_a_box_that_ignores_its_limit_is_told_once_and_the_others_make_room() -> None:
     async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=40, meter="grid")]) as building:
         await charging(building, "a", "b")

@@ -32,6 +32,14 @@ def test_the_first_reading_counts_when_a_second_one_agrees() -> None:
     assert reasons == [Reason.UNCONFIRMED, Reason.UNCONFIRMED, None, None]
 
 
+def test_zeros_after_a_start_are_not_believed_before_they_have_held_for_five_minutes() -> None:
+    """Seed 268: started while a meter answered zeros; a boundary of 0 Wh was kept for ever, a session got 1.4 kWh."""
+    _, reasons = run(sample(0, 0), sample(5, 0), sample(290, 0), sample(295, 16_500), sample(300, 16_501))
+    assert reasons == [Reason.UNCONFIRMED] * 4 + [None]
+    _, reasons = run(*(sample(5.0 * i, 0) for i in range(62)), sample(310, 1))
+    assert reasons == [Reason.UNCONFIRMED] * 60 + [None] * 3
+
+
 def test_zeros_for_a_while_are_not_booked_and_the_next_good_reading_is() -> None:
     """idm-heatpump #322, solaredge-modbus #126: zero for some reads, then the whole counter booked as consumption."""
     zeros = [sample(10 + 5 * i, 0) for i in range(200)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ class Bench:
         self.utc_ms = 1_781_343_000_000
         self.reading: Reading | None = None
         self.disk_full = False
-        self.power_cut_after: int | None = None
+        self.failing: type[act.StoreAction] | None = None
+        """Only actions of this kind are refused by the disk."""
+
         self._ids = itertools.count(1)
         self.restart()
 
@@ -65,6 +68,12 @@ class Bench:
 
     def _now(self) -> act.Now:
         return act.Now(self.utc_ms, self.utc_ms / 1000)
+
+    def move(self, upstream: Upstream) -> None:
+        """Restart with another CSMS in the site file."""
+        charger = replace(self.setting.charger, upstream=upstream.id)
+        self.setting = replace(self.setting, charger=charger, upstream=upstream)
+        self.restart()
 
     # Events
 
@@ -109,6 +118,10 @@ class Bench:
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]
 
+    def transactions(self) -> int:
+        """How many transactions the relay has in memory."""
+        return len(self.relay._core.transactions)
+
     # A conversation
 
     def accepted(self) -> Bench:
@@ -143,7 +156,7 @@ class Bench:
                 self._do(action)
 
     def _store(self, action: act.StoreAction) -> act.Stored | act.StoreFailed:
-        if self.disk_full:
+        if self.disk_full or type(action) is self.failing:
             return act.StoreFailed(action, "disk full")
         stamp = Stamp(self.utc_ms, TimeQuality.NTP)
         self.db.execute("BEGIN IMMEDIATE")

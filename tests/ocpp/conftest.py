@@ -42,7 +42,7 @@ def run_gateway(tmp_path: Path) -> Run:
         try:
             if task.done():
                 await task
-            yield Gateway(side, db, events, meters, calls)
+            yield Gateway(side, db, events, meters, calls, task)
         finally:
             waiter.cancel()
             task.cancel()

@@ -134,6 +134,10 @@ class Week(RuleBasedStateMachine):
             self.bench.close("csms")
         self._listen()
 
+    @rule(full=st.booleans())
+    def disk_fills_up_or_has_room(self, full: bool) -> None:
+        self.bench.disk_full = full
+
     @rule()
     def gateway_is_killed(self) -> None:
         self.connected = False
@@ -168,6 +172,7 @@ class Week(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """In the end the CSMS is back for good: everything that was confirmed reaches it."""
+        self.bench.disk_full = False
         if not self.connected:
             self.csms_comes()
         for _ in range(3 * self.serial + 10):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.model import LimitOutcome
 from gateway.ocpp import actions as act
 from gateway.site import Token
@@ -108,3 +110,53 @@ def test_the_csms_may_not_unhook_the_charger() -> None:
     bench.say("csms", [2, "k2", "ChangeConfiguration", {"key": "HeartbeatInterval", "value": "60"}])
     assert bench.take("charger")[0][1] == "k2"
     assert "unhook_refused" in bench.kinds()
+
+
+def _register(bench: Bench, message_id: str, wh: float, unit: str = "Wh") -> list[list[object]]:
+    """The box says its register; what it is asked then. Its other samples are no registers."""
+    power = {"value": "99999", "measurand": "Power.Active.Import"}
+    phase = {"value": "99999", "phase": "L1"}
+    bad = [{"value": text} for text in ("1e99999999999", "NaN", "Infinity", "9" * 5000, None, [])]
+    samples = [{"value": str(wh), "unit": unit}, power, phase, *bad]
+    values = [{"timestamp": "2026-06-13T09:40:00Z", "sampledValue": samples}]
+    payload = {"connectorId": 1, "transactionId": LOCAL, "meterValue": values}
+    bench.say("charger", [2, message_id, "MeterValues", payload])
+    return [frame for frame in bench.take("charger") if frame[0] == 2]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_card_that_nobody_knows_gets_no_more_than_its_share_while_the_csms_is_away(killed: bool) -> None:
+    """`offline_max_wh` (rule R43): its transaction is ended at the charger's own register, in Wh or kWh."""
+    charger = make_charger(upstream="csms", authority="csms", offline_unknown="accept", offline_max_wh=5000)
+    bench = Bench(charger).accepted()
+    bench.close("csms")
+    bench.say("charger", start(wh=1000))
+    bench.take("charger")
+    if killed:
+        bench.restart()
+        bench.open("charger")
+    assert _register(bench, "m1", 5999) == []
+    asked = _register(bench, "m2", 6.0, unit="kWh")
+    assert [frame[2:] for frame in asked] == [["RemoteStopTransaction", {"transactionId": LOCAL}]]
+    assert bench.kinds().count("offline_max_reached") == 1
+    bench.say("charger", [3, asked[0][1], {"status": "Accepted"}])
+    assert _register(bench, "m3", 6100) == []
+    assert bench.kinds().count("offline_max_reached") == 1
+
+
+def test_a_card_that_the_csms_vouched_for_has_no_share() -> None:
+    """Before the outage, or after it."""
+    charger = make_charger(upstream="csms", authority="csms", offline_unknown="accept", offline_max_wh=5000)
+    known, later = Bench(charger).accepted(), Bench(charger).accepted()
+    known.say("charger", [2, "a", "Authorize", {"idTag": "CARD-A"}])
+    known.say("csms", [3, "a", {"idTagInfo": {"status": "Accepted"}}])
+    for bench in (known, later):
+        bench.close("csms")
+        bench.say("charger", start(wh=1000))
+        bench.take("charger")
+    later.open("csms")
+    later.say("csms", started("s1", 5))
+    later.restart()
+    later.open("charger")
+    for bench in (known, later):
+        assert _register(bench, "m1", 9000) == []

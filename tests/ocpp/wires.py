@@ -222,6 +222,12 @@ class Gateway:
     events: list[Event]
     meters: FakeMeters
     journal_calls: list[int]
+    task: asyncio.Task[None]
+
+    async def end(self) -> None:
+        """What SIGTERM does."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
 
     async def rows(self) -> list[JournalRow]:
         """The whole journal that the sessions may see."""

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import os
-import re
-import xml.etree.ElementTree as ET
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,44 +12,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from gateway.model import Reading, TimeQuality
 from gateway.records.ocmf import Statement, payload, record_text
 from gateway.records.verify import GENESIS, Link, Verdict, chain_hash, check_sequence, split_ocmf, verify_ocmf
-
-VECTORS = Path(os.environ.get("ZEV_VECTORS", Path(__file__).parents[3] / "shared" / "vectors")) / "ocmf"
-
-VERDICTS = {
-    "OCMF_Test_Data_00.xml": ["valid", "valid"],
-    "Ocmf_Example_OBIS_98.8.0_2.8.0.xml": ["valid"],
-    "brainpoolP256r1.xml": ["valid", "valid"],
-    "chargepoint_3.xml": ["valid"],
-    "ocmf_tariff_1.xml": ["valid"],
-    "second_key_fail_ocmf.xml": ["valid", "invalid"],
-    "test_ocmf_keba_kcp30.xml": ["valid"],
-    "test_ocmf_keba_kcp30_fail.xml": ["invalid"],
-    "test_ocmf_transaction_two_values.xml": ["valid", "valid"],
-}
-"""What Transparenzsoftware 1.4.1 and two independent ECDSA implementations agree on (vectors/README.md)."""
-
-
-def spki_of(text: str) -> bytes | None:
-    """A public key as the files spell it: hex with or without blanks, or base64."""
-    compact = re.sub(r"\s", "", text)
-    if re.fullmatch(r"[0-9A-Fa-f]+", compact):
-        return bytes.fromhex(compact)
-    try:
-        return base64.b64decode(compact, validate=True)
-    except binascii.Error:
-        return None
-
-
-@pytest.mark.parametrize("name", VERDICTS)
-def test_public_records_get_their_known_verdicts(name: str) -> None:
-    path = VECTORS / name
-    if not path.exists():
-        pytest.skip(f"no public vectors at {VECTORS}; set ZEV_VECTORS")
-    verdicts = []
-    for value in ET.parse(path).getroot().iter("value"):
-        text, key = value.findtext("signedData") or "", value.findtext("publicKey") or ""
-        verdicts.append(verify_ocmf(text, spki_of(key)).verdict.value)
-    assert verdicts == VERDICTS[name]
 
 
 def record(key: ec.EllipticCurvePrivateKey, curve: str, der: bytes | None = None) -> str:

@@ -17,6 +17,7 @@ import pytest
 
 from gateway.model import ConnectorRef, Event, Reading, Stamp, TimeQuality, World
 from gateway.records.signing import FileSigner
+from gateway.sessions.acts import Acts
 from gateway.sessions.settlement import Settlement
 from gateway.sessions.tracker import Tracker
 from gateway.site import (
@@ -58,6 +59,7 @@ class ManualClock:
 
     def __init__(self, now_ms: int = START_MS, quality: TimeQuality = TimeQuality.NTP) -> None:
         self.now_ms, self.quality = now_ms, quality
+        self.stepped_ms = 0
 
     def now(self) -> Stamp:
         return Stamp(self.now_ms, self.quality)
@@ -66,7 +68,12 @@ class ManualClock:
         return self.now_ms
 
     def monotonic(self) -> float:
-        return self.now_ms / 1000
+        return (self.now_ms - self.stepped_ms) / 1000
+
+    def step(self, delta_ms: int) -> None:
+        """The wall clock is set; the monotonic one does not notice."""
+        self.now_ms += delta_ms
+        self.stepped_ms += delta_ms
 
     def link_s(self, site_s: float) -> float:
         return site_s
@@ -186,6 +193,7 @@ class House:
     message: int = 0
     tracker: Tracker | None = None
     settlement: Settlement | None = None
+    acts: Acts | None = None
 
     def at(self, text: str) -> None:
         """Move the clock to a time of the first day, or to a whole one."""
@@ -194,7 +202,7 @@ class House:
     async def journal(
         self, action: str, payload: dict[str, Any], *, charger: str = "box1", tx: int | None = None,
         answer: dict[str, Any] | None = None, read: str | None = None, at_ms: int | None = None, notify: bool = True,
-        reading: Reading | None = None,
+        reading: Reading | None = None, connector: int = 1,
     ) -> int:  # fmt: skip
         """Write one entry as the OCPP side does."""
         self.message += 1
@@ -202,7 +210,7 @@ class House:
             reading = await self.meters.read_now(read)
         new = journal.NewEntry(
             charger=charger, at_ms=at_ms or self.clock.now_ms, ts_q=self.clock.quality.value, boot=1, action=action,
-            connector=1, transaction_id=tx, message_id=str(self.message),
+            connector=connector, transaction_id=tx, message_id=str(self.message),
             frame=json.dumps([2, str(self.message), action, payload]),
             reading=readings.dump(reading) if reading else None,
             answer=json.dumps(answer) if answer is not None else None,
@@ -272,6 +280,7 @@ class House:
         self.settlement = Settlement(
             self.site, self.world, self.db, self.who, self.meters, self.events.append, lambda: None
         )
+        self.acts = Acts(self.site, self.world, self.db, self.who, self.settlement.notify)
         tasks = [asyncio.create_task(self.tracker.run()), asyncio.create_task(self.settlement.run())]
         try:
             async with asyncio.timeout(5):

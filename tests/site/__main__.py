@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import sys
 import tempfile
@@ -87,6 +88,7 @@ def _document(options: Options, outcome: Outcome) -> dict[str, object]:
         "site_s": outcome.site_s,
         "real_s": round(outcome.real_s, 2),
         "judge_s": round(outcome.judge_s, 2),
+        "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "faults": len(options.plan().faults),
         "holds": outcome.holds,
         "broken": outcome.broken,

@@ -36,10 +36,13 @@ class SeededCharger(Charger):
         await super()._greet()
 
     def may_draw_ma(self, now_ms: int) -> int:
-        """What its profiles let it draw, whether a car is there or not: a transaction may start at any moment."""
+        """What its profiles let it draw, whether a car is there or not: a transaction may start at any moment.
+
+        What it draws against them is measured, and counts as measured.
+        """
         limit_ma = self.limit_ma(now_ms)
         if limit_ma < MIN_OFFER_MA:
-            return MIN_OFFER_MA if self.quirk == "no_zero" and self.transaction is not None else 0
+            return self.outlet.draw_ma if self.quirk == "no_zero" else 0
         return limit_ma
 
     def reboot(self) -> None:
@@ -63,5 +66,3 @@ def watch_sent(charger: SeededCharger) -> None:
         charger.last_sent = message.text  # type: ignore[attr-defined]
 
     charger.link._send_head = remembering  # type: ignore[method-assign,assignment]
-
-

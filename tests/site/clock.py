@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import time
@@ -65,7 +66,12 @@ def put_on_rails(loop: asyncio.AbstractEventLoop, epoch_ms: int, seed: int) -> N
     patched.monotonic = loop.time
     import paho.mqtt.client as paho
     from cryptography.hazmat.primitives.asymmetric import ec
+    from websockets.asyncio.connection import Connection
 
     paho.time_func = loop.time
+    # A server closes its connections in the order of a set: by their number, not by where they lie in memory.
+    numbers = itertools.count(1)
+    patched = Connection
+    patched.__hash__ = lambda self: self.__dict__.setdefault("_number", next(numbers))
     patched = ec
     patched.generate_private_key = lambda curve, backend=None: ec.derive_private_key(source.getrandbits(255) + 1, curve)

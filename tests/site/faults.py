@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from simulators.demo.meters import Unit
 from simulators.modbus_slave import Fault as SlaveFault
 
 from .plan import Fault
@@ -51,7 +51,9 @@ class Faults:
         network.refuse(name, -1)
 
     async def _csms_slow(self, fault: Fault) -> None:
+        self._tell("uplink_slow", link="csms")
         await self._slow("csms:80", fault, 4.0)
+        self._tell("uplink_fast", link="csms")
 
     async def _slow(self, name: str, fault: Fault, latency_s: float) -> None:
         link = self._house.network.link(name)
@@ -172,12 +174,22 @@ class Faults:
         await self._meter_fault(fault, SlaveFault("equal", code=0))
 
     async def _meter_frozen(self, fault: Fault) -> None:
-        await self._meter_fault(fault, SlaveFault("frozen"))
+        """Its registers stand still while power flows; the powers go on."""
+        bank = self._house.banks[fault.target]
+        if fault.target in bank.frozen:
+            return
+        bank.freeze(fault.target)
+        self._tell("meter_lies", meter=fault.target)
+        self._tell("meter_silent", meter=fault.target, how="frozen")
+        await asyncio.sleep(fault.lasts_s)
+        bank.frozen.pop(fault.target, None)
+        self._tell("meter_back", meter=fault.target)
+        await asyncio.sleep(5)
+        self._tell("meter_honest", meter=fault.target)
 
     async def _meter_fault(self, fault: Fault, what: SlaveFault) -> None:
         slave, unit = self._house.slaves[fault.target], self._house.units[fault.target]
         faults: dict[int, Any] = slave.units.faults
-        slave.units._frozen.clear()
         faults[unit] = what
         self._tell("meter_silent", meter=fault.target, how=what.kind)
         await asyncio.sleep(fault.lasts_s)
@@ -193,9 +205,10 @@ class Faults:
         house.building.advance(house.clock.utc_ms())
         truth = house.building.meters[fault.target]
         truth.pass_to(house.clock.utc_ms())
-        truth.import_wh = FRESH_REGISTER_WH + fault.size * 1000
-        bank._units[unit] = Unit(old.meter, old.model, old.serial + 1_000_000)
-        self._tell("meter_exchanged", meter=fault.target)
+        before_wh, truth.import_wh = truth.import_wh, FRESH_REGISTER_WH + fault.size * 1000
+        house.jumped_wh[fault.target] = house.jumped_wh.get(fault.target, 0.0) + truth.import_wh - before_wh
+        bank._units[unit] = replace(old, serial=old.serial + 1_000_000)
+        self._tell("meter_exchanged", meter=fault.target, jump_wh=truth.import_wh - before_wh)
         self._tell("meter_silent", meter=fault.target, how="exchanged")
         await asyncio.sleep(5)
         self._tell("meter_back", meter=fault.target)
@@ -246,6 +259,9 @@ class Faults:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(60):
                 await died.wait()
+        if not died.is_set():
+            house.loop.disarm()
+            return
         await self._switch_on(fault)
 
     async def _power_cut_at_write(self, fault: Fault) -> None:

@@ -10,23 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from gateway.app import Config, run
 from gateway.model import World
 from gateway.records.signing import list_keys
 from gateway.site_file import load_site
 from simulators.building import Building, Outlet
-from simulators.charger import ChargerPlan
 from simulators.cars import MIN_OFFER_MA, Car
+from simulators.charger import ChargerPlan
 from simulators.clock import QUARTER_MS, SiteClock, iso
 from simulators.cloud.ingestor import Ingestor
 from simulators.cloud.wire import Delivery
 from simulators.csms import Csms
-from simulators.demo.meters import MeterBank, Unit
+from simulators.demo.meters import Unit
 from simulators.evidence import EventLog, FrameLog, TruthLog
 from simulators.modbus_slave import TcpSlave, Units
 
+from .bank import FreezingBank
 from .boxes import SeededCharger, watch_sent
 from .broker import Broker
 from .clock import SimClock
@@ -73,6 +73,8 @@ class House:
         self.events = EventLog(evidence / "events.jsonl", self.clock)
         self.charger_frames = FrameLog(evidence / "charger_wire.jsonl", self.clock)
         self.csms_frames = FrameLog(evidence / "csms_wire.jsonl", self.clock)
+        self.jumped_wh: dict[str, float] = {}
+        """By how much an exchange of meters has changed a register; the boxes' own do not notice."""
         self.building = self._building()
         cards = {box.card: "Accepted" for box in plan.boxes}
         self.csms = Csms([b.name for b in plan.boxes], cards, self.clock, evidence / "csms.db", self.csms_frames)
@@ -85,7 +87,7 @@ class House:
         self.ingestor._wire = _BrokerWire(self.broker, self.ingestor)  # type: ignore[assignment]
         self.slaves: dict[str, TcpSlave] = {}
         self.units: dict[str, int] = {}
-        self.banks: dict[str, MeterBank] = {}
+        self.banks: dict[str, FreezingBank] = {}
         self.watch = Watch(plan, self.building, self.chargers, self.clock)
         self.events.listeners.append(self.watch.hear)
         self.site_file = folder / "site.toml"
@@ -115,7 +117,8 @@ class House:
         before_wh = meter.import_wh
 
         def register_wh() -> float:
-            return own_wh + self.building.reading(box.meter, self.clock.utc_ms())[1] - before_wh
+            mid_wh = self.building.reading(box.meter, self.clock.utc_ms())[1]
+            return own_wh + mid_wh - before_wh - self.jumped_wh.get(box.meter, 0.0)
 
         charger = SeededCharger(
             ChargerPlan(box.name, eager=box.eager),
@@ -127,8 +130,9 @@ class House:
             self.charger_frames,
         )
         charger.quirk = box.quirk
-        if box.quirk == "no_zero":
-            self.events.event("charger_holds", charger=box.name, ma=MIN_OFFER_MA)
+        if box.quirk in ("no_zero", "forgets"):
+            least_ma = MIN_OFFER_MA if box.quirk == "no_zero" else box.fallback_a * 1000
+            self.events.event("charger_holds", charger=box.name, ma=least_ma)
         return charger
 
     def trace(self, line: str) -> None:
@@ -149,7 +153,11 @@ class House:
         await self._open()
         faults = Faults(self)
         world = [self._seconds(), self.ingestor.run(), *(charger.run() for charger in self.chargers.values())]
-        story = [*map(self._visit, self.plan.visits), *map(faults.strike, self.plan.faults), *map(self._show, self.plan.boxes)]
+        story = [
+            *map(self._visit, self.plan.visits),
+            *map(faults.strike, self.plan.faults),
+            *map(self._show, self.plan.boxes),
+        ]
         tasks = [self.loop.create_task(work) for work in (*world, *story)]
         for task in tasks:
             task.add_done_callback(self._ended)
@@ -177,11 +185,16 @@ class House:
         lan = {1: Unit("grid", "abb_b23", 20_000_001), 2: Unit("pv", "iem3155", 20_000_002)}
         await self._line("lan", 502, lan, rtu=False)
         for line in sorted({box.line for box in self.plan.boxes}):
-            units = {b.unit: Unit(b.meter, "iem3155", 30_000_000 + b.unit) for b in self.plan.boxes if b.line == line}
+            units = {
+                b.unit: Unit(b.meter, "iem3155", 30_000_000 + b.unit, b.rotation)
+                for b in self.plan.boxes
+                if b.line == line
+            }
             await self._line(f"line{line}", 4001, units, rtu=True)
 
     async def _line(self, host: str, port: int, units: dict[int, Unit], *, rtu: bool) -> None:
-        bank = MeterBank(self.building, self.clock, units)
+        bank = FreezingBank(self.building, self.clock, units)
+        bank.frozen = {}
         slave = TcpSlave(Units(bank.read, baud=9600 if rtu else None), rtu=rtu)
         await slave.start(host, port)
         for unit, found in units.items():
@@ -312,7 +325,8 @@ class _BrokerWire:
         self.ready = asyncio.Event()
         for pattern in ("zgw/sim/+/up/#", "zgw/sim/+/state"):
             broker.subscribe(
-                pattern, lambda topic, payload: ingestor._take(Delivery(topic, payload, 0, None))  # type: ignore[arg-type]
+                pattern,
+                lambda topic, payload: ingestor._take(Delivery(topic, payload, 0, None)),  # type: ignore[arg-type]
             )
 
     def publish(self, topic: str, payload: bytes) -> None:

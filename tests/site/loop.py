@@ -98,6 +98,10 @@ class SimLoop(asyncio.base_events.BaseEventLoop):
         """Call `do` just before `node` runs its `count`-th callback from now: between any two steps of its tasks."""
         self._countdown = (node, count, do)
 
+    def disarm(self) -> None:
+        """Forget what `after_callbacks` was told."""
+        self._countdown = None
+
     def _count(self, handle: asyncio.Handle) -> None:
         assert self._countdown is not None
         node, left, do = self._countdown

@@ -50,10 +50,10 @@ class Mischief:
     def _answering(self, charger: str, message_id: str, action: str, payload: Payload) -> Payload:
         """An error comes once for a message: its repetition is answered."""
         key = (charger, message_id, action)
-        if "csms_error" in self.kinds and action in TRANSACTION_ACTIONS and key not in self._refused:
-            if self._random.random() < 0.5:
-                self._refused.add(key)
-                raise CallError("InternalError", "try again")
+        fails = "csms_error" in self.kinds and action in TRANSACTION_ACTIONS and key not in self._refused
+        if fails and self._random.random() < 0.5:
+            self._refused.add(key)
+            raise CallError("InternalError", "try again")
         if "csms_repeats_id" in self.kinds and action == "StartTransaction":
             self._repeat_id(charger, message_id)
         return self._answer(charger, message_id, action, payload)

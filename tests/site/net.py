@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .loop import NODE, SimLoop
+from .memory_socket import MemSocket
 
 FIRST_FD = 10_000
+CONNECT_S = 10
+"""A connection request that nobody answers is given up after so many seconds."""
+
 EPSILON_S = 1e-6
 """Bytes of one direction keep their order: each delivery is at least this much after the one before."""
 
@@ -113,9 +117,13 @@ class Network:
         link = self.link(name)
         source = self.random(name)
         await asyncio.sleep(link.latency_s + source.random() * link.jitter_s)
+        for _ in range(CONNECT_S):
+            if not link.half_open:
+                break
+            await asyncio.sleep(1.0)
+        else:
+            raise TimeoutError(110, f"connection to {name} timed out")
         server = self._find(host, port)
-        if link.half_open:
-            await asyncio.sleep(3600.0)
         if server is None or link.refused or server.node in self.loop.dead:
             raise ConnectionRefusedError(111, f"connection to {name} refused")
         self._number += 1
@@ -233,6 +241,9 @@ class End(asyncio.Transport):
         if link.half_open:
             return
         data = bytes(data)
+        if self.peer._lost:  # nobody is there any more: its machine answers with a reset
+            self._at(link, self._pipe.network.random(self._pipe.name), self.call_lost, ConnectionResetError("reset"))
+            return
         if self._pipe.network.log is not None:
             self._pipe.network.log(self._pipe.name, self.side, data)
         source = self._pipe.network.random(self._pipe.name)
@@ -250,10 +261,11 @@ class End(asyncio.Transport):
     def _deliver(self, data: bytes, link: Link, source: random.Random) -> None:
         self._at(link, source, self.peer.receive, data)
 
-    def _at(self, link: Link, source: random.Random, callback: Callable[..., None], *args: Any) -> None:
+    def _at(self, link: Link, source: random.Random, callback: Any, *args: Any) -> None:
         due = self._loop.time() + link.latency_s + source.random() * link.jitter_s
         self._last = max(self._last + EPSILON_S, due)
-        self._loop.call_at(self._last, callback, *args, context=self.peer.context)
+        end = callback.__self__
+        self._loop.call_at(self._last, callback, *args, context=end.context)
 
     def close(self) -> None:
         if self._closing:
@@ -344,7 +356,8 @@ class End(asyncio.Transport):
         self._closing = True
         if self._protocol is not None:
             self._protocol.connection_lost(error)
-        self._pipe.network.closed(self._pipe)
+        if self.peer._lost:
+            self._pipe.network.closed(self._pipe)
 
 
 def _feed_buffered(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
@@ -354,105 +367,3 @@ def _feed_buffered(protocol: asyncio.BufferedProtocol, data: bytes) -> None:
         buffer[:count] = data[:count]
         protocol.buffer_updated(count)
         data = data[count:]
-
-
-class MemSocket(asyncio.Protocol):
-    """A connected, non-blocking socket in memory: recv, send, fileno, and readiness for the loop."""
-
-    def __init__(self, loop: SimLoop, end: End, fd: int) -> None:
-        self._loop, self._end, self._fd = loop, end, fd
-        self._buffer = bytearray()
-        self._ended = False
-        self._reader: tuple[Callable[..., Any], tuple[Any, ...], contextvars.Context] | None = None
-        self._writer: tuple[Callable[..., Any], tuple[Any, ...], contextvars.Context] | None = None
-        self._read_scheduled = False
-        loop.sockets[fd] = self
-
-    # As a protocol
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        self._wake_reader()
-
-    def eof_received(self) -> bool:
-        self._ended = True
-        self._wake_reader()
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._ended = True
-        self._wake_reader()
-
-    # As a socket
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def recv(self, size: int) -> bytes:
-        if self._buffer:
-            data = bytes(self._buffer[:size])
-            del self._buffer[:size]
-            self._wake_reader()
-            return data
-        if self._ended:
-            return b""
-        raise BlockingIOError(11, "no data yet")
-
-    def send(self, data: Any) -> int:
-        if self._ended:
-            raise ConnectionResetError(104, "connection reset")
-        self._end.write(data)
-        return len(data)
-
-    def close(self) -> None:
-        self._end.close()
-
-    def shutdown(self, how: int) -> None:
-        self._end.close()
-
-    def setblocking(self, flag: bool) -> None:
-        """It never blocks."""
-
-    def settimeout(self, timeout: float | None) -> None:
-        """It never blocks."""
-
-    def getpeername(self) -> tuple[str, int]:
-        return self._end.get_extra_info("peername")  # type: ignore[no-any-return]
-
-    def pending(self) -> int:
-        return len(self._buffer)
-
-    # Readiness
-
-    def watch_read(self, callback: Callable[..., Any] | None, args: tuple[Any, ...]) -> bool:
-        had = self._reader is not None
-        self._reader = (callback, args, contextvars.copy_context()) if callback else None
-        self._wake_reader()
-        return had
-
-    def watch_write(self, callback: Callable[..., Any] | None, args: tuple[Any, ...]) -> bool:
-        had = self._writer is not None
-        self._writer = (callback, args, contextvars.copy_context()) if callback else None
-        if self._writer:
-            self._loop.call_soon(self._fire_writer, context=self._writer[2])
-        return had
-
-    def _wake_reader(self) -> None:
-        if self._reader and (self._buffer or self._ended) and not self._read_scheduled:
-            self._read_scheduled = True
-            self._loop.call_soon(self._fire_reader, context=self._reader[2])
-
-    def _fire_reader(self) -> None:
-        self._read_scheduled = False
-        if self._reader and (self._buffer or self._ended):
-            callback, args, _ = self._reader
-            callback(*args)
-            if self._buffer:
-                self._wake_reader()
-
-    def _fire_writer(self) -> None:
-        if self._writer:
-            callback, args, context = self._writer
-            callback(*args)
-            if self._writer:
-                self._loop.call_soon(self._fire_writer, context=context)

@@ -183,6 +183,8 @@ def _boxes(random: Random, count: int, fallback_budget_a: int) -> tuple[Box, ...
         for phase in used:
             left_a[phase] -= fallback_a
         quirk = random.choice(("", "", "", "", "forgets", "no_zero" if fallback_a else ""))
+        if quirk == "no_zero" and any(box.quirk == "no_zero" for box in boxes):
+            quirk = ""
         boxes.append(Box(f"box{number}", number, rotation, phases, fallback_a, random.random() < 0.3, quirk))
     return tuple(boxes)
 

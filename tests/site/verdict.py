@@ -20,6 +20,10 @@ OWN_TITLES = {
 }
 
 
+INVARIANTS = {"I1", "I2", *CHECKS} - {"story"}
+"""What is checked after every watch; the story is the check of the checks."""
+
+
 def judge_watch(folder: Path, watch: Watch) -> list[Finding]:
     """All findings, the watch's own first."""
     findings = [_own("I1", watch, f"{watch.seconds} s"), _own("I2", watch, f"{watch.limits_seen} limits")]

@@ -1,7 +1,8 @@
 """What is looked at in every simulated second, from outside: I1 and I2 (I1p is the building's own record of its fuses).
 
-I1: on every circuit and phase the sum of what the boxes may draw, as their own profiles say, fits beside the rest of the
-house. Where the rest of the house moves or a box is lost or disobeys, the gateway has the time that I1p allows.
+I1: a raise fits at the moment it arrives. And on every circuit and phase the sum of what the boxes may draw, as their
+own profiles say, fits beside the rest of the house; where the rest of the house moves or a box is lost or disobeys, the
+gateway has the time that I1p allows.
 I2: each limit that a box is given is 0 or between its minimum and its maximum.
 """
 
@@ -25,6 +26,11 @@ ADJACENT_S = {"silent": 30.0, "lost": 150.0, "dead": 60.0}
 """A trouble explains what happens for so long after it is over."""
 
 TOLERANCE_MA = 200
+MAKE_ROOM_S = 8
+"""A box whose transaction ends counts with its fallback on all its phases: so soon the others have made room."""
+
+NEWS_MS = 5000
+"""A raise may still leave so long after something else has taken the room it was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +48,7 @@ class Violation:
 class Watch:
     """Looks at the house once a second, and at every limit as it arrives."""
 
-    def __init__(
-        self, plan: Plan, building: Building, chargers: Mapping[str, SeededCharger], clock: SiteClock
-    ) -> None:
+    def __init__(self, plan: Plan, building: Building, chargers: Mapping[str, SeededCharger], clock: SiteClock) -> None:
         self.violations: list[Violation] = []
         self.trouble: dict[str, str] = {"gateway": "dead"}
         """What is wrong now or was a moment ago, by who: "silent", "lost" or "dead"."""
@@ -53,6 +57,11 @@ class Watch:
         self._over_s: dict[tuple[str, int], int] = {}
         self._told: set[tuple[str, str, int]] = set()
         self._may: dict[str, int] = {}
+        self._own: dict[str, list[int]] = {}
+        self._sum_ma = [0, 0, 0]
+        self._outside_ms = [0, 0, 0]
+        self._given: SeededCharger | None = None
+        self._ready = False
         self.limits_seen = 0
         self.seconds = 0
         for charger in chargers.values():
@@ -62,10 +71,13 @@ class Watch:
         install = charger.install
 
         def installed(connector: int, text: dict[str, Any]) -> str | None:
+            before_ma = _may_ma(charger, self._clock.utc_ms())
             why = install(connector, text)
             if why is None and text.get("chargingProfilePurpose") == "TxProfile":
                 self._limit(charger, text)
-                self._sums(within=True)
+                self._given = charger
+                self._raised(charger, before_ma)
+                self._given = None
             return why
 
         charger.install = installed  # type: ignore[method-assign]
@@ -81,8 +93,8 @@ class Watch:
         """The story as it happens (simulators/README.md)."""
         if what == "charger_lost":
             self._begin(str(data["charger"]), "lost")
-        elif what == "meter_silent" and data["meter"] == "grid":
-            self._begin("grid", "silent")
+        elif what == "meter_silent":
+            self._begin(str(data["meter"]), "silent")
         elif what in ("gateway_killed", "gateway_stopped"):
             self._begin("gateway", "dead")
         elif what in ("charger_back", "meter_back", "gateway_ready"):
@@ -99,43 +111,74 @@ class Watch:
         self.seconds += 1
         for who in [who for who, until_s in self._over.items() if until_s <= now_ms / 1000]:
             del self._over[who], self.trouble[who]
-        self._sums(within=False)
+        self._count()
+        self._judge()
 
-    def _sums(self, *, within: bool) -> None:
-        """`within` a second: only circuits without a house behind them, where no time is allowed."""
+    def _raised(self, charger: SeededCharger, before_ma: int) -> None:
+        """A raise fits at the moment at which it arrives, beside whatever else the boxes may draw then."""
+        self._count()
+        if not self._ready or self._may[charger.name] <= before_ma or self._unruly():
+            return
         now_ms = self._clock.utc_ms()
-        boxes = [(box, self._chargers[box.name]) for box in self._plan.boxes]
-        if any(not charger.profiles for _, charger in boxes):
-            return  # a box that was never connected since it was new: nobody could tell it anything
-        grace_s = self._grace_s()
-        may_ma = [0, 0, 0]
-        self._may.clear()
-        for box, charger in boxes:
-            self._may[box.name] = _may_ma(charger, now_ms)
-            for phase in _phases(box, charger):
-                may_ma[phase] += self._may[box.name]
-        for phase in range(3):
-            self._judge("garage", phase, may_ma[phase], 0, self._plan.garage_fuse_a * 1000, grace_s, within)
-            if not within:
-                self._judge(
-                    "house", phase, may_ma[phase], self._rest_ma(phase), self._plan.house_fuse_a * 1000, grace_s, within
+        box = next(box for box in self._plan.boxes if box.name == charger.name)
+        limit_ma = self._plan.garage_fuse_a * 1000
+        for phase in _phases(box, charger):
+            if self._sum_ma[phase] > limit_ma + TOLERANCE_MA and now_ms - self._outside_ms[phase] > NEWS_MS:
+                self._violated(
+                    "I1",
+                    f"garage L{phase + 1}: {charger.name} was raised to {self._may[charger.name] / 1000:g} A; "
+                    f"now the boxes may draw {self._sum_ma[phase] / 1000:.1f} A of {limit_ma / 1000:.0f} A "
+                    f"({self._each(phase)})",
+                    ("raise", phase),
                 )
 
-    def _judge(
-        self, circuit: str, phase: int, may_ma: int, rest_ma: int, limit_ma: int, grace_s: int, within: bool
-    ) -> None:
+    def _unruly(self) -> bool:
+        return "dead" in self.trouble.values() or any(charger.disobeys for charger in self._chargers.values())
+
+    def _count(self) -> None:
+        """What each box may draw now; note where that grew by something else than a limit."""
+        now_ms = self._clock.utc_ms()
+        self._ready = all(charger.profiles for charger in self._chargers.values())
+        sums = [0, 0, 0]
+        for box in self._plan.boxes:
+            charger = self._chargers[box.name]
+            may_ma = self._may[box.name] = _may_ma(charger, now_ms)
+            own = [0, 0, 0]
+            for phase in _phases(box, charger):
+                own[phase] = may_ma
+                sums[phase] += may_ma
+            before, self._own[box.name] = self._own.get(box.name, [0, 0, 0]), own
+            for phase in range(3):
+                if own[phase] > before[phase] and charger is not self._given:
+                    self._outside_ms[phase] = now_ms
+        self._sum_ma = sums
+
+    def _judge(self) -> None:
+        """How long each node has been too full for."""
+        if not self._ready:
+            return  # a box that was never connected since it was new: nobody could tell it anything
+        grace_s = max((GRACE_S[kind] for kind in self.trouble.values()), default=0)
+        # The design gives 45 s for one lost or disobedient box; several at once come one after the other.
+        unruly = sum(kind == "lost" for kind in self.trouble.values())
+        unruly += sum(charger.quirk == "no_zero" for charger in self._chargers.values())
+        grace_s = max(grace_s, GRACE_S["lost"] * unruly)
+        for phase in range(3):
+            self._node("garage", phase, 0, self._plan.garage_fuse_a * 1000, max(grace_s, MAKE_ROOM_S))
+            rest_ma = self._rest_ma(phase)
+            self._node("house", phase, rest_ma, self._plan.house_fuse_a * 1000, max(grace_s, GRACE_S[""]))
+
+    def _node(self, circuit: str, phase: int, rest_ma: int, limit_ma: int, grace_s: int) -> None:
         key = (circuit, phase)
-        if may_ma + rest_ma <= limit_ma + TOLERANCE_MA:
+        if self._sum_ma[phase] + rest_ma <= limit_ma + TOLERANCE_MA:
             self._over_s.pop(key, None)
             return
-        if not within:
-            self._over_s[key] = self._over_s.get(key, 0) + 1
-        strict = circuit == "garage" and not self.trouble
-        if strict or self._over_s.get(key, 0) > max(grace_s, GRACE_S[""]):
+        self._over_s[key] = self._over_s.get(key, 0) + 1
+        if self._over_s[key] > grace_s:
             self._violated(
                 "I1",
-                f"{circuit} L{phase + 1}: the boxes may draw {may_ma / 1000:.1f} A beside {rest_ma / 1000:.1f} A, "
-                f"its limit is {limit_ma / 1000:.0f} A, for {self._over_s.get(key, 0)} s ({self._each(phase)})",
+                f"{circuit} L{phase + 1}: for {self._over_s[key]} s the boxes may draw "
+                f"{self._sum_ma[phase] / 1000:.1f} A beside {rest_ma / 1000:.1f} A, "
+                f"its limit is {limit_ma / 1000:.0f} A ({self._each(phase)})",
                 key,
             )
 
@@ -148,9 +191,6 @@ class Watch:
         """What flows in the house beside the boxes; sun counts as far as it is there."""
         boxes_ma = sum(outlet.current_ma[phase] for outlet in self._building.outlets.values())
         return round(self._building.load_ma("house")[phase] - boxes_ma)
-
-    def _grace_s(self) -> int:
-        return max((GRACE_S[kind] for kind in self.trouble.values()), default=GRACE_S[""])
 
     def _violated(self, invariant: str, text: str, key: tuple[str, int] = ("", 0)) -> None:
         """Told once for each invariant and place."""

@@ -35,14 +35,14 @@ def begin(db: Connection, entry: int, csms_id: int | None, charger: str = "box1"
 
 @given(st.lists(st.none() | st.sampled_from([0, 1, -1, 5, HIGHEST_ID, HIGHEST_ID - 1, 2**40]), max_size=20))
 def test_ids_toward_a_charger_are_unique_whatever_the_csms_issues(issued: list[int | None]) -> None:
-    """Rule R30; the CSMS's own id wherever it is free, never -1, always 32 bits."""
+    """Rule R30; the CSMS's own id wherever it is free, never 0 or -1, always 32 bits."""
     db = fresh()
     ids: list[int] = []
     for entry, csms_id in enumerate(issued):
         local_id = begin(db, entry, csms_id)
-        free = csms_id is not None and csms_id not in ids and csms_id != -1 and csms_id <= HIGHEST_ID
+        free = csms_id is not None and csms_id not in ids and csms_id not in (0, -1) and csms_id <= HIGHEST_ID
         assert (local_id == csms_id) == free
-        assert local_id != -1
+        assert local_id not in (0, -1)
         assert local_id <= HIGHEST_ID
         ids.append(local_id)
     assert len(set(ids)) == len(ids)

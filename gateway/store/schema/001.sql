@@ -26,10 +26,12 @@ CREATE TABLE journal (          -- every transaction message, before it is answe
   attempts INTEGER NOT NULL DEFAULT 0,
   error TEXT                    -- why it is parked
 ) STRICT;
-CREATE INDEX journal_open ON journal (charger, entry) WHERE state IN ('pending', 'sent');
+CREATE INDEX journal_open ON journal (charger, entry, state) WHERE state IN ('pending', 'sent');
 CREATE INDEX journal_parked ON journal (charger, entry) WHERE state = 'parked';
 CREATE INDEX journal_unanswered ON journal (entry) WHERE action = 'StartTransaction' AND answer IS NULL;
 CREATE INDEX journal_content ON journal (charger, content_key) WHERE content_key IS NOT NULL;
+CREATE INDEX journal_prunable ON journal (entry)
+  WHERE action = 'MeterValues' AND state IN ('done', 'local') AND instr(frame, 'SignedData') = 0;
 CREATE INDEX journal_transaction ON journal (charger, transaction_id);
 CREATE INDEX journal_message ON journal (charger, message_id);
 
@@ -42,9 +44,12 @@ CREATE TABLE transaction_map (  -- both ways, for ever
   start_entry INTEGER NOT NULL,
   start_ms INTEGER NOT NULL,
   stop_entry INTEGER,
+  accepted INTEGER NOT NULL,    -- 0 when the charger was told that no car may charge: it has no stop
+  most_wh INTEGER,              -- the charger's register at which it ends: nobody vouched for the card (offline_max_wh)
+  to_stop INTEGER NOT NULL DEFAULT 0, -- 1 when the CSMS refused it after we had let it in: the charger must end it
   PRIMARY KEY (charger, local_id)
 ) STRICT;
-CREATE INDEX transaction_running ON transaction_map (charger, connector) WHERE stop_entry IS NULL;
+CREATE INDEX transaction_running ON transaction_map (charger, connector) WHERE stop_entry IS NULL AND accepted = 1;
 CREATE UNIQUE INDEX transaction_start ON transaction_map (charger, start_entry);
 
 CREATE TABLE thinned (          -- MeterValues received and kept while the CSMS was away
@@ -184,13 +189,56 @@ CREATE TABLE interval (         -- one packed row per quarter hour
   state TEXT NOT NULL,          -- provisional, final, corrected, closed
   version INTEGER NOT NULL,     -- 0 until the interval is settled
   dirty INTEGER NOT NULL,       -- 1 when something that the split rests on came after it was settled
+  late INTEGER NOT NULL DEFAULT 0, -- of a closed one: 1 something came late, 2 it would change the split (named, not applied)
+  rules INTEGER,                -- what was in force when it began
   boundary TEXT NOT NULL,       -- {meter: Reading or null} at the START of the interval (JSON)
   result TEXT,                  -- the interval.v1 in force (JSON), NULL until the interval is settled
   handed TEXT                   -- carry and tanks that it received and that it hands on (JSON)
 ) STRICT;
 CREATE INDEX interval_dirty ON interval (k) WHERE dirty = 1;
+CREATE INDEX interval_late ON interval (k) WHERE late = 1;
 CREATE INDEX interval_unsettled ON interval (k) WHERE version = 0;
 CREATE INDEX interval_provisional ON interval (k) WHERE state = 'provisional';
+
+CREATE TABLE rules (            -- balance, key, participants and tariff that were in force; a row for each change of them
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  sha256 TEXT NOT NULL,
+  since_ms INTEGER NOT NULL,
+  body TEXT NOT NULL            -- JSON
+) STRICT;
+CREATE UNIQUE INDEX rules_sha256 ON rules (sha256);
+
+CREATE TABLE decision (         -- what a person decided about a session that is not billable: never changed, only followed
+  session TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL,
+  bill INTEGER NOT NULL,
+  begin_wh INTEGER,             -- registers that the person stands for
+  end_wh INTEGER,
+  basis TEXT NOT NULL,          -- meter (its energy is split), charger, none
+  body TEXT NOT NULL,           -- the session.decision.v1 (JSON)
+  PRIMARY KEY (session, version)
+) STRICT;
+
+CREATE TABLE period (           -- billing periods that a person closed or reopened: one row for each act
+  name TEXT NOT NULL,           -- 2026-06, 2026-Q2, 2026
+  version INTEGER NOT NULL,
+  at_ms INTEGER NOT NULL,
+  state TEXT NOT NULL,          -- closed, reopened
+  first_k INTEGER NOT NULL,
+  end_k INTEGER NOT NULL,
+  body TEXT NOT NULL,           -- the period.v1 (JSON)
+  PRIMARY KEY (name, version)
+) STRICT;
+
+CREATE TABLE imported (         -- series from outside, by quarter hour: what the community (LEG) gave, prices
+  series TEXT NOT NULL,         -- leg, price
+  k INTEGER NOT NULL,
+  value TEXT NOT NULL,          -- leg: Wh; price: the class of the interval
+  source TEXT NOT NULL,
+  received_ms INTEGER NOT NULL,
+  PRIMARY KEY (series, k)
+) STRICT;
 
 CREATE TABLE session_share (    -- one session in one interval, newest version
   session TEXT NOT NULL,
@@ -199,6 +247,7 @@ CREATE TABLE session_share (    -- one session in one interval, newest version
   energy_wh INTEGER NOT NULL,
   solar_wh INTEGER NOT NULL,
   grid_wh INTEGER NOT NULL,
+  leg_wh INTEGER NOT NULL DEFAULT 0, -- of grid_wh: what the community (LEG) gave
   class TEXT NOT NULL,
   state TEXT NOT NULL,          -- provisional, final
   PRIMARY KEY (session, k)

@@ -1,0 +1,171 @@
+"""`session decide`, `period ...`, `import`, `purge`: what a person does to the bills; the daemon carries it out."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.command.control_client import ask
+from gateway.command.directories import UserError, run_dir
+
+session_app = typer.Typer(help="Decide about a session that is not billable by itself.", no_args_is_help=True)
+period_app = typer.Typer(help="Close or reopen a billing period.", no_args_is_help=True)
+
+Run = Annotated[Path | None, typer.Option("--run", help="where control.sock is", metavar="DIR", readable=False)]
+State = Annotated[
+    Path | None, typer.Option("--state", help="where the gateway keeps its state", metavar="DIR", readable=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document; its fields only grow")]
+Why = Annotated[str, typer.Option("--reason", help="why; it is kept for ever", metavar="TEXT")]
+Who = Annotated[str | None, typer.Option("--actor", help="who does it; else the user of this machine", metavar="NAME")]
+
+AT_ONCE = 500
+"""Values in one question, which is a line of at most 64 KiB. A fault in a later part leaves those before it taken."""
+
+MAX_SERIES_BYTES = 16 * 1024 * 1024
+
+
+@session_app.command()
+def decide(
+    session: Annotated[str, typer.Argument(help="the id of the session", metavar="SESSION")],
+    decision: Annotated[str, typer.Argument(help="bill or waive", metavar="bill|waive")],
+    reason: Why,
+    actor: Who = None,
+    begin_wh: Annotated[int | None, typer.Option(help="begin register, where the session has none")] = None,
+    end_wh: Annotated[int | None, typer.Option(help="end register")] = None,
+    basis: Annotated[str, typer.Option(help="whose registers: meter or charger", metavar="meter|charger")] = "meter",
+    state: State = None,
+    runtime: Run = None,
+    as_json: Json = False,
+) -> int:
+    """Bill it by registers that you stand for, or waive it. The signed records stay as they are."""
+    registers = {"begin_wh": begin_wh, "end_wh": end_wh}
+    given = {name: wh for name, wh in registers.items() if wh is not None}
+    body = ask(
+        run_dir(runtime), "session.decide", session=session, decision=decision, reason=reason, actor=_actor(actor),
+        basis=basis, **given,
+    )  # fmt: skip
+    said = f"{body['energy_wh']} Wh are billed" if body["bill"] else "it is waived"
+    _answer(body, as_json, f"session {session}: {said} (version {body['version']})")
+    return 0
+
+
+@period_app.command()
+def close(
+    period: Annotated[str, typer.Argument(help="such as 2026-06, 2026-Q2 or 2026", metavar="PERIOD")],
+    reason: Why,
+    actor: Who = None,
+    accept_provisional: Annotated[bool, typer.Option(help="also with quarter hours that lack data")] = False,
+    state: State = None,
+    runtime: Run = None,
+    as_json: Json = False,
+) -> int:
+    """Nothing in it changes from now on; what comes late is named."""
+    body = ask(
+        run_dir(runtime), "period", act="close", period=period, reason=reason, actor=_actor(actor),
+        accept_provisional=accept_provisional,
+    )  # fmt: skip
+    _answer(body, as_json, f"{period} is closed: {body['consumption_wh']} Wh, {body['solar_wh']} Wh of them solar")
+    return 0
+
+
+@period_app.command()
+def reopen(
+    period: Annotated[str, typer.Argument(help="such as 2026-06", metavar="PERIOD")],
+    reason: Why,
+    actor: Who = None,
+    rules: Annotated[
+        str, typer.Option(help="kept: as it was in force then; current: by today's configuration", metavar="RULES")
+    ] = "kept",
+    state: State = None,
+    runtime: Run = None,
+    as_json: Json = False,
+) -> int:
+    """What came late is applied, as new versions."""
+    body = ask(
+        run_dir(runtime), "period", act="reopen", period=period, reason=reason, actor=_actor(actor), rules=rules
+    )  # fmt: skip
+    _answer(body, as_json, f"{period} is open again (version {body['version']})")
+    return 0
+
+
+@period_app.command("list")
+def list_periods(state: State = None, runtime: Run = None, as_json: Json = False) -> int:
+    """Every period that was closed or reopened: who, when, why."""
+    found = ask(run_dir(runtime), "period", act="list")["periods"]
+    lines = [f"{one['period']}  {one['state']}  {one['at']}  {one['actor']}: {one['reason']}"
+             + (f"  ({one['late']} quarter hours would change)" if one["late"] else "") for one in found]  # fmt: skip
+    _answer({"periods": found}, as_json, "\n".join(lines) or "no period was ever closed")
+    return 0
+
+
+def import_series(
+    series: Annotated[str, typer.Argument(help="leg: what the community gave; price: a dynamic tariff")],
+    file: Annotated[
+        Path, typer.Argument(help="CSV with the columns start,wh or start,price", metavar="FILE", readable=False)
+    ],
+    unit: Annotated[str | None, typer.Option(help="of the prices, such as CHF/kWh")] = None,
+    vat_included: Annotated[bool | None, typer.Option("--vat-included/--without-vat")] = None,
+    state: State = None,
+    runtime: Run = None,
+    as_json: Json = False,
+) -> int:
+    """A series by quarter hours; what it changes is settled again."""
+    more = {"unit": unit, "vat_included": vat_included}
+    given = {name: value for name, value in more.items() if value is not None}
+    values, result = _values(file), {"values": 0, "changed": 0}
+    for first in range(0, len(values), AT_ONCE):
+        part = values[first : first + AT_ONCE]
+        taken = ask(run_dir(runtime), "import", series=series, values=part, source=file.name, **given)
+        result = {name: count + taken[name] for name, count in result.items()}
+    _answer(result, as_json, f"{result['values']} quarter hours, {result['changed']} of them new or changed")
+    return 0
+
+
+def purge(
+    before: Annotated[str, typer.Option(help="at least four years ago, such as 2022-01-01", metavar="DAY")],
+    state: State = None,
+    runtime: Run = None,
+    as_json: Json = False,
+) -> int:
+    """Old message bodies that the cloud has, and old journal entries, make room. Records and registers stay."""
+    result = ask(run_dir(runtime), "purge", before=before)
+    _answer(result, as_json, f"{result['outbox']} messages and {result['journal']} journal entries are gone")
+    return 0
+
+
+def _values(file: Path) -> list[dict[str, Any]]:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_SERIES_BYTES + 1)
+        rows = list(csv.DictReader(content.decode("utf-8-sig").splitlines()))
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file} is no CSV in UTF-8: {error}") from error
+    if len(content) > MAX_SERIES_BYTES:
+        raise UserError(f"{file} is larger than 16 MiB: import it in parts")
+    return [_value(number, row) for number, row in enumerate(rows, start=2)]
+
+
+def _value(line: int, row: dict[str, Any]) -> dict[str, Any]:
+    wh = row.get("wh")
+    if wh is None:
+        return {"start": row.get("start"), "price": row.get("price")}
+    try:
+        return {"start": row.get("start"), "wh": int(wh)}
+    except ValueError as error:
+        raise UserError(f'line {line}: wh must be whole watt-hours, not "{wh}"') from error
+
+
+def _actor(given: str | None) -> str:
+    return given or getpass.getuser()
+
+
+def _answer(document: dict[str, Any], as_json: bool, sentence: str) -> None:
+    typer.echo(json.dumps({"v": 1, **document}, ensure_ascii=False, indent=2) if as_json else sentence)

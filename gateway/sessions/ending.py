@@ -1,0 +1,69 @@
+"""The end register of a stopped session, to the letter of design rule 12; nothing is ever put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.energy.tariff import interval_of
+from gateway.model import Connection, Reading
+from gateway.sessions import session as machine
+from gateway.sessions.session import Reason, Session
+from gateway.store import intervals, readings, sessions
+
+AROUND_MS = 15 * 60 * 1000
+"""How far beside a stop in the past a kept reading may lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The session as it ended, and the reading that ended it; None where no reading ever will."""
+
+    session: Session
+    reading: Reading | None
+
+
+def end_of(
+    db: Connection, cursor: str, session: Session, known: Sequence[Reading], tolerance_ms: int, until_ms: int | None
+) -> End | None:
+    """The end of a stopped session by the good readings `known` of its meter; None while it must wait for one.
+
+    `cursor` names who reads the journal. `until_ms` is when the next session at the connector began, None where none
+    did: a reading after that belongs to the next one, too.
+    """
+    if session.meter is None:
+        return End(machine.without_end(session, Reason.NO_METER), None)
+    if session.stopped_in_the_past:
+        return _in_the_past(db, session, session.meter, known, tolerance_ms)
+    good = [one for one in known if one.import_wh is not None and one.requested_ms >= (session.stop_arrived_ms or 0)]
+    first = min(good, key=lambda one: one.requested_ms, default=None)
+    if first is None or (until_ms is not None and first.requested_ms > until_ms):
+        return None
+    if until_ms is None and sessions.unread_starts(
+        db, cursor, session.charger, session.connector, first.requested_ms
+    ):  # another session there may have begun before this reading: its start decides
+        return None
+    return End(machine.end_reading(session, first), first)
+
+
+def _in_the_past(
+    db: Connection, session: Session, meter: str, known: Sequence[Reading], tolerance_ms: int
+) -> End | None:
+    """The series at the time of the stop, where it is flat; else the charger's own value, unbillable."""
+    at_ms = session.stop_ms or 0
+    if at_ms < session.begin_ms - tolerance_ms:
+        return End(machine.without_end(session, Reason.BEFORE_US), None)
+    around = [*known, *_kept_around(db, meter, at_ms)]
+    flat = machine.flat_around(around, at_ms)
+    if flat is not None:
+        return End(machine.end_reading(session, flat), flat)
+    if any(one.requested_ms > at_ms for one in around):
+        return End(machine.without_end(session, Reason.CHARGER_ONLY), None)
+    return None
+
+
+def _kept_around(db: Connection, meter: str, at_ms: int) -> list[Reading]:
+    k = interval_of(at_ms)
+    rows = [intervals.get(db, k), intervals.get(db, k + 1)]
+    boundaries = [reading for row in rows if row and (reading := row.boundary.get(meter)) is not None]
+    return boundaries + readings.kept_between(db, meter, at_ms - AROUND_MS, at_ms + AROUND_MS)

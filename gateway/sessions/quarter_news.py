@@ -1,0 +1,54 @@
+"""Pure: what is said about a settled quarter hour: whether it changed, and what the operator must know."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gateway.energy.quarter import Quarter
+from gateway.model import Event, Severity
+from gateway.records.bodies import Interval
+
+State = Literal["provisional", "final", "corrected", "closed"]
+
+IMBALANCE_FLOOR_WH = 50
+"""An imbalance beyond this and 1 % of the house is told (the registers of a house never agree to the watt-hour)."""
+
+
+def same(old: Interval, new: Interval) -> bool:
+    """Whether nothing changed but the version; final and corrected mean the same here."""
+    exclude = {"version", "state"}
+    same_state = (old.state == "provisional") == (new.state == "provisional")
+    return same_state and old.model_dump(exclude=exclude) == new.model_dump(exclude=exclude)
+
+
+def late_event(k: int, period: str, old: Interval, now: Interval) -> Event:
+    """Something came late for a closed interval: what it would change."""
+    sun, grid = (now.solar_wh or 0) - (old.solar_wh or 0), (now.import_wh or 0) - (old.import_wh or 0)
+    return Event(
+        "late_for_closed_period", f"interval {k}", f"{period} is closed; the split would change, solar by {sun} Wh",
+        next_step=f"nothing was changed; `period reopen {period}` applies it", severity=Severity.WARNING,
+        data={"k": k, "period": period, "delta_solar_wh": sun, "delta_import_wh": grid}, keep=True,
+    )  # fmt: skip
+
+
+def news(k: int, version: int, state: State, quarter: Quarter) -> list[Event]:
+    """What the operator is told of a version: that it is provisional, that energy belongs to nobody."""
+    events: list[Event] = []
+    if state == "provisional" and version == 1:
+        events.append(
+            Event(
+                "interval_provisional", f"interval {k}", "; ".join(quarter.missing),
+                next_step="it is corrected by itself when the data is there", severity=Severity.WARNING,
+                data={"k": k}, keep=True,
+            )
+        )  # fmt: skip
+    limit_wh = IMBALANCE_FLOOR_WH + (quarter.consumption_wh or 0) // 100
+    if abs(quarter.imbalance_wh) > limit_wh and not quarter.estimated:
+        events.append(
+            Event(
+                "imbalance", f"interval {k}", f"{quarter.imbalance_wh} Wh of the house belong to nobody",
+                next_step="check which meter is wired or assigned wrongly", severity=Severity.WARNING,
+                data={"k": k, "imbalance_wh": quarter.imbalance_wh}, keep=True,
+            )
+        )  # fmt: skip
+    return events

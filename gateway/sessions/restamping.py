@@ -1,0 +1,100 @@
+"""Moves what was written with a guessed time to the right time, once it is known, in one transaction.
+
+Boundary readings that turn out to lie elsewhere stay as kept readings; the boundaries are then estimated between true
+readings, so that every total stays exact. Signed records are never touched: they say by themselves that their time was
+uncertain (OCMF letter U).
+"""
+
+from __future__ import annotations
+
+import json
+
+from gateway.clock import iso
+from gateway.energy.intervals import boundary_of
+from gateway.energy.tariff import interval_of
+from gateway.model import Connection, Event, Severity, TimeQuality
+from gateway.sessions.clock_watch import Step, move_row
+from gateway.store import intervals, meta, readings, sessions
+
+STEPS = "clock_steps"
+KEPT_STEPS = 20
+
+_TIMES = {"begin_q": ("begin_ms",), "end_q": ("stop_ms", "stop_arrived_ms", "end_ms")}
+
+
+def restamp(db: Connection, step: Step, now_ms: int) -> int:
+    """Move the times of this start by the step; how many boundary rows changed."""
+    _remember(db, step, now_ms)
+    if step.since_ms is None or step.until_ms is None:
+        return 0
+    readings.restamp(db, step.since_ms, step.until_ms, step.moves, step.moved)
+    _move_sessions(db, step)
+    return _move_boundaries(db, step, now_ms)
+
+
+def _move_boundaries(db: Connection, step: Step, now_ms: int) -> int:
+    assert step.since_ms is not None
+    first_k = interval_of(step.since_ms) - 1
+    changed = 0
+    for row in intervals.from_k(db, first_k):
+        moved = move_row(row.boundary, boundary_of(row.k), step)
+        if not moved.changed:
+            continue
+        changed += 1
+        intervals.put_boundary(db, row.k, moved.boundary)
+        for reading in moved.elsewhere:
+            readings.keep(db, reading, "restamped")
+    early_k = min(first_k, interval_of(step.since_ms + step.delta_ms) - 1)
+    intervals.mark_dirty(db, early_k, max(interval_of(now_ms), intervals.newest(db) or 0))
+    return changed
+
+
+def _move_sessions(db: Connection, step: Step) -> None:
+    assert step.since_ms is not None
+    for row in sessions.since(db, step.since_ms):
+        changed = dict(row)
+        for quality, names in _TIMES.items():
+            if row[quality] is None:
+                continue
+            moved = [name for name in names if row[name] is not None and _moves(step, row[name], row[quality])]
+            for name in moved:
+                changed[name] = row[name] + step.delta_ms
+            if moved:
+                changed[quality] = step.after.value
+        if changed != row:
+            sessions.put(db, changed)
+
+
+def _moves(step: Step, at_ms: int, quality: str) -> bool:
+    return step.moves_at(at_ms, TimeQuality(quality))
+
+
+def _remember(db: Connection, step: Step, now_ms: int) -> None:
+    """Steps stay known for a while: a charger that has not followed is not in the past."""
+    steps = [*json.loads(meta.get(db, STEPS) or "[]"), [now_ms, step.delta_ms]][-KEPT_STEPS:]
+    meta.put(db, STEPS, json.dumps(steps))
+
+
+def steps_since(db: Connection, at_ms: int) -> list[int]:
+    """By how much the clock stepped, each time since an instant."""
+    return [delta_ms for when_ms, delta_ms in json.loads(meta.get(db, STEPS) or "[]") if when_ms >= at_ms]
+
+
+def step_event(step: Step, now_ms: int, rows: int) -> Event:
+    """What the operator and the cloud are told: by how much, and what was moved."""
+    moved = step.since_ms is not None and step.until_ms is not None
+    data: dict[str, int | str] = {"delta_ms": step.delta_ms, "before": step.before.value, "after": step.after.value}
+    if moved:
+        assert step.since_ms is not None
+        assert step.until_ms is not None
+        data |= {"since": iso(step.since_ms), "until": iso(step.until_ms), "boundaries": rows}
+    return Event(
+        "clock_step" if step.delta_ms else "clock_sure",
+        "clock",
+        f"{step.before.value} -> {step.after.value}, {step.delta_ms / 1000:+.1f} s at {iso(now_ms)}"
+        + (f"; {rows} quarter hours were moved" if moved else ""),
+        next_step="" if moved else "give the machine a time server it reaches, or a clock with a battery",
+        severity=Severity.INFO if moved else Severity.WARNING,
+        data=data,
+        keep=True,
+    )

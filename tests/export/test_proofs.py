@@ -1,0 +1,257 @@
+"""What proves a bill: the XML for the transparency software, slips, the bundle for an authority."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+import zipfile
+import zlib
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from gateway.export import extras
+from gateway.export.bundle import Scope, write_bundle
+from gateway.export.extras import NotInstalledError, qr_squares
+from gateway.export.facts import ended_sessions
+from gateway.export.ocmf_text import read_ocmf
+from gateway.export.session_facts import SessionFacts, SignedText
+from gateway.export.slip import Slip, slip_of
+from gateway.export.slip_html import slip_html
+from gateway.export.slip_pdf import slip_pdf
+from gateway.export.transparency import transparency_xml
+from gateway.export.words import LANGUAGES
+from gateway.model import Connection
+from gateway.records.signing import list_keys
+from gateway.records.verify import Verdict, chain_hash, verify_ocmf
+from tests.sessions.conftest import ms
+
+ZURICH = ZoneInfo("Europe/Zurich")
+
+
+@pytest.fixture
+def keys(day: Any) -> dict[str, str]:
+    """The public keys by key id."""
+    return {key["key_id"]: key["spki_hex"] for key in list_keys(day.path / "keys")}
+
+
+@pytest.fixture
+def first(db: Connection) -> SessionFacts:
+    """The first session of the day."""
+    return next(iter(ended_sessions(db)))
+
+
+def signed(number: int, signer: str, text: str, kind: str = "passed_through") -> SignedText:
+    """A kept text."""
+    return SignedText(
+        id=number, kind=kind, signed_by=signer, key_id="", text=text, prev="0" * 64, sha256="1" * 64, spki_hex="aabb"
+    )
+
+
+def ocmf(*readings: str) -> str:
+    """An OCMF text with these RD entries, as a charger may spell it."""
+    return f'OCMF|{{"FV":"1.0","PG":"T1","MS":"X&Y","RD":[{",".join(readings)}]}}|{{"SD":"30"}}'
+
+
+BEGIN = '{"TM":"2026-04-15T11:16:00,000+0200 S","TX":"B","RV":2935.600,"RU":"kWh","ST":"G"}'
+END = '{"TM":"2026-04-15T11:40:00,000+0200 S","TX":"E","RV":2936.70}'
+
+
+def test_the_xml_is_what_the_transparency_software_reads(db: Connection, keys: dict[str, str]) -> None:
+    """Integer transactionId, a begin and an end of it, format and encoding named, the key as SPKI, every text valid."""
+    xml, held, left_out = transparency_xml(ended_sessions(db), keys)
+    root = ET.fromstring(xml)
+    assert (root.tag, held, left_out) == ("values", 2, [])
+    pairs: dict[int, list[str]] = {}
+    for value in root.iter("value"):
+        pairs.setdefault(int(value.attrib["transactionId"]), []).append(value.attrib["context"])
+        data, key = value.find("signedData"), value.find("publicKey")
+        assert data is not None
+        assert key is not None
+        assert data.attrib == {"format": "OCMF", "encoding": "plain"}
+        assert key.attrib == {"encoding": "hex"}
+        public = serialization.load_der_public_key(bytes.fromhex(key.text or ""))
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        assert verify_ocmf(data.text or "", bytes.fromhex(key.text or "")).verdict is Verdict.VALID
+    assert list(pairs.values()) == [["Transaction.Begin", "Transaction.End"]] * 2
+
+
+def test_the_texts_come_out_of_the_xml_byte_for_byte(first: SessionFacts) -> None:
+    """Also with characters that XML escapes."""
+    text = ocmf(BEGIN.replace('"G"', '"<&>"'), END)
+    xml, held, _ = transparency_xml([replace(first, records=(signed(7, "charger", text),))], {})
+    [value] = ET.fromstring(xml)
+    assert (held, value.attrib) == (1, {"transactionId": "7"})
+    assert [child.text for child in value] == [text, "aabb"]
+
+
+def test_what_the_charger_signed_goes_before_ours(first: SessionFacts) -> None:
+    """A pair of the charger is exported, not the gateway's; half a pair is not enough."""
+    begin, end = signed(8, "charger", ocmf(BEGIN)), signed(9, "charger", ocmf(END.replace('"TX"', '"RU":"kWh","TX"')))
+    both = replace(first, records=(*first.records, begin, end))
+    assert 'transactionId="8"' in transparency_xml([both], {})[0]
+    half = replace(first, records=(*first.records, begin))
+    assert f'transactionId="{first.records[0].id}"' in transparency_xml([half], {})[0]
+
+
+def test_a_session_without_a_pair_is_named(first: SessionFacts) -> None:
+    """It is left out of the XML, and said so."""
+    xml, held, left_out = transparency_xml([replace(first, records=first.records[:1])], {})
+    assert (held, left_out, list(ET.fromstring(xml))) == (0, [first.id], [])
+
+
+def test_pyocmf_reads_our_xml(db: Connection, keys: dict[str, str], tmp_path: Any) -> None:
+    """A second reader, which is none of ours, finds the same texts and verifies them."""
+    xml_reader = pytest.importorskip("pyocmf.utils.xml")
+    core = pytest.importorskip("pyocmf.core.ocmf")
+    path = tmp_path / "x.xml"
+    path.write_text(transparency_xml(ended_sessions(db), keys)[0])
+    parsed = xml_reader.OcmfContainer.from_xml(path)
+    assert len(parsed) == 4
+    assert all(isinstance(entry.ocmf, core.OCMF) and entry.verify_signature() for entry in parsed)
+
+
+def test_registers_stand_digit_by_digit() -> None:
+    """2935.600 stays 2935.600 and 2936.70 stays 2936.70; a left-out unit is that of the reading before."""
+    facts = read_ocmf(ocmf(BEGIN, END))
+    assert facts is not None
+    assert facts.kind == "begin_end"
+    begin, end = facts.reading("begin"), facts.reading("end")
+    assert begin is not None
+    assert end is not None
+    assert (begin.value, begin.unit, end.value, end.unit) == ("2935.600", "kWh", "2936.70", "kWh")
+
+
+@pytest.mark.parametrize("text", ["", "OCMF|", "OCMF|{|x", "OCMF|[]|{}", "AP;0;3;", 'OCMF|{"RD":5}|{}'])
+def test_what_is_no_ocmf_has_no_readings(text: str) -> None:
+    """Never an exception: a charger may write anything."""
+    facts = read_ocmf(text)
+    assert facts is None or facts.readings == ()
+
+
+def slip(one: SessionFacts, keys: dict[str, str], language: str = "de", *, simulation: bool = False) -> Slip:
+    """A slip of the day."""
+    return slip_of(one, site="gw-test", zone=ZURICH, language=language, keys=keys, simulation=simulation)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_slip_says_what_was_signed(first: SessionFacts, keys: dict[str, str], language: str) -> None:
+    """Registers as in the text, kWh by class that sum up, the card masked, no word of a calibration."""
+    page = slip(first, keys, language)
+    assert [line[1] for line in page.registers] == ["7.000 kWh", "8.100 kWh"]
+    amounts = [int(value.removesuffix(" kWh").replace(".", "")) for _, value in page.energy]
+    assert sum(amounts[:-1]) == amounts[-1] == 1100
+    assert page.key == next(iter(keys.values()))
+    told = " ".join(value for _, value in (*page.facts, *page.proof))
+    assert "****D-A" in told
+    assert "CARD-A" not in told
+    assert "15.04.2026 11:16:00 +02:00" in told
+    assert not re.search("eichrecht|konform|geeicht|conforme|certified", told.lower())
+
+
+class _Page(HTMLParser):
+    """Tags and addresses of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+
+
+def test_the_page_needs_nothing_else(first: SessionFacts, keys: dict[str, str]) -> None:
+    """No script, no address of anything outside; what a charger wrote is text, never markup."""
+    evil = replace(first, charger="<script>alert(1)</script>")
+    page = slip(evil, keys)
+    text = slip_html(page, qr_squares((page.key or "").upper()))
+    found = _Page()
+    found.feed(text)
+    assert "script" not in found.tags
+    assert found.addresses == []
+    assert "svg" in found.tags
+    assert "&lt;script&gt;" in text
+    assert "url(" not in text
+
+
+def test_the_qr_code_is_that_of_the_key(keys: dict[str, str]) -> None:
+    """The squares are segno's own: three finder patterns at the corners, a square as large as its version says."""
+    squares = qr_squares(next(iter(keys.values())).upper())
+    size = len(squares)
+    finder = [True, *[False] * 5, True]
+    assert (size - 17) % 4 == 0
+    assert all(len(line) == size for line in squares)
+    assert squares[1][:7] == squares[1][-7:] == squares[-2][:7] == finder
+
+
+def test_the_pdf_holds_the_same(first: SessionFacts, keys: dict[str, str]) -> None:
+    """The registers stand in its text; the same slip gives the same bytes."""
+    page = slip(first, keys, "fr", simulation=True)
+    squares = qr_squares((page.key or "").upper())
+    data = slip_pdf(page, squares, first.end_ms)
+    assert data.startswith(b"%PDF")
+    assert data == slip_pdf(page, squares, first.end_ms)
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL)
+    text = b"".join(zlib.decompress(one) for one in streams if one[:1] == b"\x78")
+    assert b"7.000 kWh" in text
+    assert b"8.100 kWh" in text
+    assert "SIMULATION : pas d'énergie réelle".encode("latin-1") in text.replace(b"\\'", b"'")
+
+
+def test_without_the_extra_there_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever did not install it is told what to install."""
+
+    def missing(name: str) -> Any:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(extras.importlib, "import_module", missing)
+    with pytest.raises(NotInstalledError, match=r"segno is not installed.*zev-gateway\[export\]"):
+        qr_squares("x")
+
+
+SCOPE = Scope("gw-test", False, ZURICH, ms("2026-04-01T00:00:00Z"), ms("2026-05-01T00:00:00Z"))
+
+
+def bundle(db: Connection, keys: dict[str, str], scope: Scope = SCOPE) -> bytes:
+    """The archive."""
+    target = io.BytesIO()
+    write_bundle(db, target, scope, [{"key_id": name, "spki_hex": key} for name, key in keys.items()])
+    return target.getvalue()
+
+
+def test_the_bundle_is_whole_and_the_same_again(db: Connection, keys: dict[str, str]) -> None:
+    """Every member has its checksum, the chain of the records closes, a second export is byte-identical."""
+    data = bundle(db, keys)
+    assert data == bundle(db, keys)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = set(archive.namelist())
+        sums = dict(line.split("  ")[::-1] for line in archive.read("SHA256SUMS").decode().splitlines())
+        assert set(sums) == names - {"SHA256SUMS"}
+        assert all(hashlib.sha256(archive.read(name)).hexdigest() == value for name, value in sums.items())
+        records = [json.loads(line) for line in archive.read("records/records.jsonl").splitlines()]
+        texts = archive.read("records/ocmf.txt").decode().splitlines()
+        assert "integrity" in archive.read("README.txt").decode()
+        assert len(ET.fromstring(archive.read("transparency.xml"))) == 4
+    assert [record["text"] for record in records] == texts
+    assert len(records) == 4
+    for before, record in zip([None, *records], records, strict=False):
+        assert record["sha256"] == chain_hash(record["prev"], record["text"])
+        assert before is None or record["prev"] == before["sha256"]
+
+
+def test_a_bundle_of_an_empty_month_says_so(db: Connection, keys: dict[str, str]) -> None:
+    """No session, no record, still a whole archive."""
+    scope = replace(SCOPE, from_ms=0, to_ms=ms("2026-04-01T00:00:00Z"))
+    with zipfile.ZipFile(io.BytesIO(bundle(db, keys, scope))) as archive:
+        assert archive.read("records/records.jsonl") == b""
+        assert b"0 sessions" in archive.read("README.txt")

@@ -1,0 +1,57 @@
+"""Six watches of one busy hour each, with 8 wallboxes and every fault, on both cores: nothing breaks.
+
+Five seeds stay; the sixth changes with the code, so that in time every commit tries another hour. A failure prints
+how to run it again: `python -m tests.site --seed N --trace`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+FIXED = (1, 2, 3, 4, 5)
+CORES = 2
+
+
+def seed_of_the_code() -> int:
+    """Another seed for every state of the gateway's code, the same on every machine."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "gateway").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return 1000 + int.from_bytes(digest.digest()[:4], "big") % 1_000_000
+
+
+SEEDS = (*FIXED, seed_of_the_code())
+
+
+def _watch(seed: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.site", "--seed", str(seed), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    try:
+        outcome: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        return {"holds": False, "broken": ["crash"], "first": {"crash": done.stderr[-3000:]}}
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def watches() -> Any:
+    """All of them are begun at once; each test waits for its own."""
+    with ThreadPoolExecutor(CORES) as pool:
+        yield {seed: pool.submit(_watch, seed) for seed in SEEDS}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_watch_with_every_fault_breaks_no_invariant(seed: int, watches: dict[int, Future[dict[str, Any]]]) -> None:
+    outcome = watches[seed].result()
+    assert outcome["holds"], f"python -m tests.site --seed {seed}: {json.dumps(outcome['first'], indent=1)}"
+    assert outcome["faults"] > 10
+    assert outcome["figures"]["story"]["cars"] != "0"
