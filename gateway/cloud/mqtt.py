@@ -288,7 +288,10 @@ class Connection:
     def _advice(self, reason: ReasonCode | None) -> str:
         other = "3.1.1" if self._mqtt == "5" else "5"
         if reason is None or "protocol" in str(reason).lower():
-            return f'if it speaks only MQTT {other}, set mqtt = "{other}" in [cloud]; if it wants TLS, write mqtts:// in [cloud] broker'
+            return (
+                f'if it speaks only MQTT {other}, set mqtt = "{other}" in [cloud]; '
+                "if it wants TLS, write mqtts:// in [cloud] broker"
+            )
         if str(reason) in ("Not authorized", "Bad user name or password"):
             return "set username and secret in [cloud] as the cloud operator gave them, and check the secret's file"
         return "ask the operator of the broker what this reason means there"
