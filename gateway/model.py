@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 # Time
 
@@ -78,9 +78,8 @@ PhaseMa = tuple[int, int, int]
 # Chargers
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ConnectorRef:
-    """One connector of one charger; written `box1/1`."""
+class ConnectorRef(NamedTuple):
+    """One connector of one charger; written `box1/1`. A tuple, since it is the key of nearly every table."""
 
     charger: str
     connector: int

@@ -147,7 +147,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
     )
     for ref, grant in plan.grants.items():
         cars[ref] = cars_of.turned(cars[ref], grant, inputs.now_s)
-    standings = [replace(one, grant=plan.grants.get(one.state.ref)) for one in standings]
+    standings = [replace(one, grant=plan.grants[one.state.ref]) if one.role == "claim" else one for one in standings]
     seats = [
         _seat(plant, one, cars[one.state.ref])
         for one in standings
@@ -291,9 +291,10 @@ def _load(plant: Plant, standings: list[Standing]) -> tuple[list[int], list[int]
     for one in standings:
         by_phase = plant.links[one.state.ref]
         draw = one.draw or ZERO
+        shared = one.role == "claim"
         for phase in one.phases:
             most_ma = max(one.counted_ma, draw[phase])
-            own_ma = min(EXCESS_MA, most_ma - one.counted_ma) if one.role == "claim" else most_ma
+            own_ma = min(EXCESS_MA, most_ma - one.counted_ma) if shared else most_ma
             for link in by_phase[phase]:
                 reserved[link] += own_ma
                 taken[link] += most_ma

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from gateway.model import PhaseMa, Reading
 from gateway.site import Connector
@@ -58,15 +57,21 @@ class Foreign:
 
 def at(samples: Sequence[Sample], at_s: float) -> PhaseMa:
     """The current at an instant: between two samples in proportion, outside of them the nearest one."""
-    if at_s <= samples[0].at_s:
-        return samples[0].ma
-    for before, after in pairwise(samples):
-        if at_s <= after.at_s:
+    after = samples[-1]
+    if at_s >= after.at_s:
+        return after.ma
+    for before in reversed(samples):  # what is asked for lies near the end
+        if before.at_s < at_s:
             span = max(1, round((after.at_s - before.at_s) * 1000))
             part = round((at_s - before.at_s) * 1000)
-            one, two, three = (a + (b - a) * part // span for a, b in zip(before.ma, after.ma, strict=True))
-            return one, two, three
-    return samples[-1].ma
+            a, b = before.ma, after.ma
+            return (
+                a[0] + (b[0] - a[0]) * part // span,
+                a[1] + (b[1] - a[1]) * part // span,
+                a[2] + (b[2] - a[2]) * part // span,
+            )
+        after = before
+    return samples[0].ma
 
 
 def _map3(function: Callable[[int, int], int], a: PhaseMa, b: PhaseMa) -> PhaseMa:
@@ -107,7 +112,12 @@ def _most(draw: Draw, at_s: float) -> PhaseMa:
     last = draw.samples[-1]
     if last.at_s >= at_s + SKEW_S:
         return last.ma
-    return _map3(max, last.ma, draw.most)
+    a, b = last.ma, draw.most
+    return (
+        a[0] if a[0] > b[0] else b[0],
+        a[1] if a[1] > b[1] else b[1],
+        a[2] if a[2] > b[2] else b[2],
+    )
 
 
 def _sum(values: Iterable[PhaseMa]) -> PhaseMa:

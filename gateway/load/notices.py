@@ -75,6 +75,8 @@ def _meter(plant: Plant, number: int, sight: Sight) -> Event:
 
 
 def _charger(plant: Plant, state: State, one: Standing, now_s: float) -> Iterator[tuple[str, Event]]:
+    if one.role in ("claim", "idle", "leaving"):
+        return
     ref = str(one.state.ref)
     if one.role == "disobedient":
         drawn = amperes(max(one.draw or (0, 0, 0)))

@@ -106,8 +106,9 @@ class BusTask:
         self._plan.restart(self._clock.monotonic())
         self._failed_in_row = 0
         while self._failed_in_row < max(5, 2 * len(self._stations)):
-            self._watch_boundary()
-            near = self._boundary_link_s() < 2 * self._bus.timeout_s
+            utc_ms = self._clock.utc_ms()
+            self._watch_boundary(utc_ms)
+            near = self._boundary_link_s(utc_ms) < 2 * self._bus.timeout_s
             task = self._plan.next(self._clock.monotonic(), boundary_near=near)
             if task is None:
                 await self._idle(near)
@@ -118,19 +119,19 @@ class BusTask:
             self._settle(task, answer)
         return f"none of the {len(self._stations)} meters behind {self._line.place} answers"
 
-    def _watch_boundary(self) -> None:
-        interval = self._clock.utc_ms() // INTERVAL_MS
+    def _watch_boundary(self, utc_ms: int) -> None:
+        interval = utc_ms // INTERVAL_MS
         if interval != self._interval:
             self._interval = interval
             self._plan.boundary(self._clock.monotonic())
 
-    def _boundary_link_s(self) -> float:
-        return self._clock.link_s(((self._interval + 1) * INTERVAL_MS - self._clock.utc_ms()) / 1000)
+    def _boundary_link_s(self, utc_ms: int) -> float:
+        return self._clock.link_s(((self._interval + 1) * INTERVAL_MS - utc_ms) / 1000)
 
     async def _idle(self, near: bool) -> None:
         """Sleep until something is due, the quarter hour begins, or somebody wants a reading."""
         due_s = self._plan.due_s(boundary_near=near) - self._clock.monotonic()
-        link_s = max(SHORTEST_IDLE_S, min(self._clock.link_s(due_s), self._boundary_link_s()))
+        link_s = max(SHORTEST_IDLE_S, min(self._clock.link_s(due_s), self._boundary_link_s(self._clock.utc_ms())))
         alarm = asyncio.get_running_loop().call_later(link_s, self._wake.set)
         try:
             await self._wake.wait()
@@ -174,6 +175,8 @@ class BusTask:
             return
         self._strange_told.discard(station.meter.id)
         reading = station.take(task.answers)
+        if station.wants_name:
+            self._plan.identify(station.meter.id, now_s)
         if task.kind is Kind.ENERGY:
             self._give(station.meter.id, reading)
         elif station.unconfirmed:

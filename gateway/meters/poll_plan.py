@@ -20,6 +20,9 @@ BACKOFF_STEP_S = 2.0
 BACKOFF_MAX_S = 300.0
 IDENTIFY_EVERY_S = 300.0
 IDENTIFY_SLACK_S = 60.0
+IDENTIFY_AGAIN_S = 10.0
+"""Of a meter that answers nonsense the serial number is asked no more often than this."""
+
 REFUSES_ADDRESS = frozenset((1, 2, 3))
 """Exception codes that speak of the request (illegal function, address, value); others of the moment."""
 
@@ -37,8 +40,8 @@ class Entry:
     """One meter of the bus and how it stands.
 
     `due_s` is when its next cycle may begin, `misses` the tasks in a row that failed, `proven` the blocks that it has
-    once answered, `rested_s` when it may be asked again. After a silence it is left alone for `calm_s`: what it may
-    still send must not pass for the answer to a repeated request.
+    once answered, `named` whether it has once given its serial number, `rested_s` when it may be asked again. After a
+    silence it is left alone for `calm_s`: what it may still send must not pass for the answer to a repeated request.
     """
 
     id: str
@@ -52,6 +55,7 @@ class Entry:
     due_s: float = 0.0
     identify_s: float = 0.0
     identified: bool = False
+    named: bool = False
     misses: int = 0
     rested_s: float = 0.0
     max_block: int | None = None
@@ -66,6 +70,12 @@ class Entry:
     def replan(self) -> None:
         """Make the blocks anew from what was learnt."""
         self.blocks = plan_blocks(self.model, gap=self.gap, max_block=self.max_block, absent=self.absent)
+
+    def ask_name_again(self) -> None:
+        """A meter that has once given its serial number and then did not was disturbed: it is asked again."""
+        if self.named and "serial" in self.absent:
+            self.absent -= {"serial"}
+            self.replan()
 
 
 @dataclass(slots=True, eq=False)
@@ -138,6 +148,10 @@ class BusPlan:
         known = [entry for entry in self.entries.values() if entry.identified]
         for entry in sorted(known, key=lambda one: one.lost):
             self._urgent.append(Task(entry, Kind.ENERGY, _energy(entry), now_s, boundary=True))
+        for entry in self.entries.values():
+            if not entry.identified:
+                # It may be back, and its boundary register can be had for 10 s only: its back-off ends here.
+                entry.due_s = min(entry.due_s, now_s)
 
     def next(self, now_s: float, *, boundary_near: bool = False) -> Task | None:
         """The task whose `span` is to be asked now. Before a boundary no time is lost on those that do not answer."""
@@ -145,14 +159,15 @@ class BusPlan:
             if task.entry.rested_s <= now_s:
                 return task
         for entry in self.entries.values():
-            if entry.id not in self._cycles and entry.due_s <= now_s:
+            if entry.due_s <= now_s and entry.id not in self._cycles:
                 self._cycles[entry.id] = _cycle(entry, now_s)
-        ready = [
-            task
-            for task in self._cycles.values()
-            if task.entry.rested_s <= now_s and not (boundary_near and task.entry.misses)
-        ]
-        return min(ready, key=lambda task: task.deadline_s, default=None)
+        first: Task | None = None
+        for task in self._cycles.values():
+            if task.entry.rested_s > now_s or (boundary_near and task.entry.misses):
+                continue
+            if first is None or task.deadline_s < first.deadline_s:
+                first = task
+        return first
 
     def due_s(self, *, boundary_near: bool = False) -> float:
         """When `next` may have something, if nothing else happens."""
@@ -213,6 +228,14 @@ class BusPlan:
         """Read `meter` at once, ahead of its period."""
         self.entries[meter].due_s = now_s
 
+    def identify(self, meter: str, now_s: float) -> None:
+        """Who answers there? Its level has changed: asked at once, or where it was asked just now, in a while."""
+        entry = self.entries[meter]
+        asked_s = entry.identify_s - IDENTIFY_EVERY_S
+        entry.identify_s = min(entry.identify_s, max(now_s, asked_s + IDENTIFY_AGAIN_S))
+        if entry.identify_s <= now_s:
+            entry.due_s = now_s
+
     def restart(self, now_s: float) -> None:
         """The bus is back: everyone is identified anew, nobody waits for an old back-off."""
         self._urgent.clear()
@@ -227,6 +250,7 @@ class BusPlan:
         self._drop(task)
         if task.kind is Kind.IDENTIFY:
             entry.identified = True
+            entry.named = entry.named or entry.blocks.serial in task.answers
             entry.identify_s = now_s + IDENTIFY_EVERY_S
             entry.due_s = now_s
         elif task.kind is Kind.CYCLE:
@@ -290,6 +314,7 @@ def _cycle(entry: Entry, now_s: float) -> Task:
     if not entry.identified:
         return Task(entry, Kind.IDENTIFY, _identity(entry), now_s + entry.period_s)
     if entry.identify_s <= now_s:
+        entry.ask_name_again()
         return Task(entry, Kind.IDENTIFY, _identity(entry), now_s + min(entry.period_s, IDENTIFY_SLACK_S))
     return Task(entry, Kind.CYCLE, entry.blocks.cycle, entry.due_s + entry.period_s)
 

@@ -3,7 +3,9 @@
 A reading is held against the last good one. What breaks it for a moment (a frame of zeros, a value of another register)
 is over with the next reading that fits. A lasting change of level - a reset, a rollover, another meter - is believed
 only when readings have agreed with one another for `CONFIRM_S`, and never at zero with the same serial number: a meter
-that answers zeros does so for a while, too. The first reading after a start counts when a second one agrees with it.
+that answers zeros does so for a while, too. A meter that tells its serial number must have told it again since the
+level changed: else the first Wh of a new meter would be booked as the old one's. The first reading after a start counts
+when a second one agrees with it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ from enum import StrEnum
 
 CONFIRM_S = 60.0
 """Site seconds for which a changed level must hold before it becomes the new truth."""
+
+UNNAMED_S = 400.0
+"""A changed level waits so long for the serial number, which is asked for at once, and every 5 min anyway."""
 
 ZERO_S = 300.0
 """After a start a meter that answers zeros is believed to be new only when it has done so for this long."""
@@ -39,7 +44,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A decoded reading. `from_s`/`to_s` are the site-monotonic times of request and reply."""
+    """A decoded reading. `from_s`/`to_s` are the site-monotonic times of request and reply.
+
+    `named_s` is when `serial` was last read, None where the meter gives none.
+    """
 
     from_s: float
     to_s: float
@@ -47,6 +55,7 @@ class Sample:
     export_wh: int | None
     power_w: int | None
     serial: str | None
+    named_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,10 @@ class Trust:
     rival_since_s: float = 0.0
     seen_s: float = 0.0
     unmoved_wh: float = 0.0
+
+    def unnamed(self, named_s: float | None) -> bool:
+        """Whether a level waits that came after the serial number was last read (at `named_s`)."""
+        return self.good is not None and self.rival is not None and named_s is not None and named_s < self.rival_since_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +156,7 @@ def _rivals(trust: Trust, sample: Sample, limits: Limits, reason: Reason) -> tup
         return replace(trust, rival=sample, rival_since_s=sample.from_s), Verdict(reason)
     held_s = sample.from_s - trust.rival_since_s
     dead_zero = not swapped and not sample.import_wh and not sample.export_wh
-    if dead_zero or (held_s < CONFIRM_S and not swapped):
+    unnamed = trust.unnamed(sample.named_s) and held_s < UNNAMED_S
+    if dead_zero or (not swapped and (held_s < CONFIRM_S or unnamed)):
         return replace(trust, rival=sample), Verdict(reason)
     return Trust(good=sample, seen_s=sample.to_s), Verdict(None, rebased=before)

@@ -46,6 +46,7 @@ class Station:
         self._tell = tell
         self._emit = emit
         self._trust = Trust()
+        self._named_s: float | None = None
         self._told: Reason | None = None
         self._complete_seen = False
 
@@ -53,6 +54,11 @@ class Station:
     def unconfirmed(self) -> bool:
         """Whether the first good reading still waits for a second one."""
         return self._trust.good is None
+
+    @property
+    def wants_name(self) -> bool:
+        """Whether a changed level waits for the serial number: it may be another meter's."""
+        return self._trust.unnamed(self._named_s)
 
     def series(self, from_ms: int, to_ms: int) -> Sequence[Reading]:
         """Good readings requested in [from_ms, to_ms], oldest first."""
@@ -72,6 +78,8 @@ class Station:
         source = self.model.serial
         words = _cut({block: answer}, source.span) if source is not None else None
         found = decode_serial(source, words) if source is not None and words is not None else None
+        if found is not None:
+            self._named_s = answer.from_s
         if found is None or found == self.serial:
             return
         before, self.serial = self.serial, found
@@ -103,6 +111,7 @@ class Station:
             decoded.export_wh,
             decoded.power_w,
             self.serial,
+            self._named_s,
         )
         limits = Limits(self._possible_w, float(self._step_wh(decoded.import_wh)))
         self._trust, verdict = judge(self._trust, sample, limits)

@@ -6,12 +6,14 @@ comes back as `Stored`. A timeout is a `Wake` that comes back as `Woke`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gateway.model import Event, LimitOutcome, Reading
 from gateway.ocpp.frames import Frame
 from gateway.ocpp.meaning import ListUpdate, Tag
+from gateway.records.doctor import Setting
 
 Side = Literal["charger", "csms"]
 Scale = Literal["link", "site"]
@@ -219,11 +221,12 @@ class AnswerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The CSMS could not process an entry. Stored with True where it is parked now."""
+    """The CSMS could not process an entry; `park`: it is not tried again. Stored with True where it is parked now."""
 
     entry: int
     error: str
     is_start: bool
+    park: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +332,23 @@ class SaveConfiguration:
     configuration: dict[str, tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class TakeConfiguration:
+    """The signing doctor judges the keys that the charger reports, and pins its meters' keys. Stored with Examined."""
+
+    settings: Mapping[str, Setting]
+    connectors: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the signing doctor wants written into the charger, and told."""
+
+    to_set: Mapping[str, str]
+    events: Sequence[Event]
+
+
 StoreAction = (
     Append
     | AnswerStart
@@ -346,6 +366,7 @@ StoreAction = (
     | RemoveProfiles
     | SaveFallbacks
     | SaveConfiguration
+    | TakeConfiguration
 )
 Action = Send | Close | Dial | Wake | Unwake | TakeReading | Report | Trace | LimitDone | StoreAction
 

@@ -21,6 +21,8 @@ class Dialect:
     number_phases: bool = False
     settle_s: float = 1.0
     ask_boot_s: float = 10.0
+    ask_signing: bool = True
+    ask_status: bool = True
     configuration: Mapping[str, str] = field(default_factory=dict)
 
 

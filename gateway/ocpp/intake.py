@@ -215,6 +215,8 @@ class Intake:
     def _start_by_us(self, entry: int, start: Message) -> AnswerStart:
         core, id_tag = self._core, start.id_tag or ""
         verdict = core.cards.decide(id_tag, core.now.utc_ms)
+        if not accepted(verdict):
+            core.card_refused(id_tag, verdict)
         answer = core.version.start_answer(verdict)
         return AnswerStart(
             entry, start.connector or 0, id_tag, answer.before, answer.after, None,

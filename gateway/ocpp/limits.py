@@ -21,10 +21,17 @@ _OUTCOMES = {Loss.TIMEOUT: LimitOutcome.SILENT, Loss.GONE: LimitOutcome.ABSENT}
 
 
 class Limits:
-    """Own housekeeping (rules R48, R50, R54)."""
+    """Own housekeeping (rules R48, R50, R54). `on_settled` is called when the charger has been told all of it."""
 
-    def __init__(self, core: Core, fallbacks: dict[int, str], configuration: dict[str, tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        fallbacks: dict[int, str],
+        configuration: dict[str, tuple[str, str]],
+        on_settled: Callable[[], None],
+    ) -> None:
         self._core = core
+        self._on_settled = on_settled
         self._confirmed = fallbacks
         self._configuration = configuration
         self._rewrite: set[int] = set()
@@ -128,6 +135,7 @@ class Limits:
             self._write_fallbacks()
             if self._booted:
                 self._write_configuration()
+            self._on_settled()
         return True
 
     def _fallback(self, connector: Connector) -> str:

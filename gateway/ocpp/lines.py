@@ -63,6 +63,9 @@ class CallLine:
         self.silent = 0
         """CALLs in a row without an answer."""
 
+        self.cut: Call | None = None
+        """The call that was open when the peer went; those that still waited had not been sent."""
+
     @property
     def busy(self) -> bool:
         """A call is open or waits."""
@@ -146,6 +149,7 @@ class CallLine:
     def closed(self) -> None:
         """The peer is gone: everything open or waiting is lost."""
         self.connected = False
+        self.cut = self._open
         lost = [] if self._open is None else [self._open]
         if lost:
             self._do(Unwake(self._key()))

@@ -13,6 +13,7 @@ from gateway.ocpp.core import RELAYED, Asked, Core
 from gateway.ocpp.frames import Frame
 from gateway.ocpp.lines import Call, Loss, Priority
 from gateway.ocpp.meaning import Kind, Message
+from gateway.ocpp.offline import accepted
 
 RETRY_BOOT_S = 60
 """Site seconds before a boot is told again where the CSMS names no interval."""
@@ -242,7 +243,10 @@ class Registration:
         if message.kind is Kind.HEARTBEAT:
             core.reply(asked, core.version.heartbeat_answer(core.now.utc_ms))
         elif message.kind is Kind.AUTHORIZE:
-            core.reply(asked, core.version.authorize_answer(core.cards.decide(message.id_tag or "", core.now.utc_ms)))
+            verdict = core.cards.decide(message.id_tag or "", core.now.utc_ms)
+            if not accepted(verdict):
+                core.card_refused(message.id_tag or "", verdict)
+            core.reply(asked, core.version.authorize_answer(verdict))
         else:
             payload = core.version.offline_answer(message)
             if payload is None:

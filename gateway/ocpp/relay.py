@@ -21,6 +21,7 @@ from gateway.ocpp.actions import (
     Closed,
     Dial,
     Entry,
+    Examined,
     Fail,
     Now,
     Opened,
@@ -36,12 +37,14 @@ from gateway.ocpp.actions import (
     Stored,
     StoredProfile,
     StoreFailed,
+    TakeConfiguration,
     TakeNext,
     Transaction,
     Unwake,
     Wake,
     Woke,
 )
+from gateway.ocpp.asking import Asking
 from gateway.ocpp.commands import Commands
 from gateway.ocpp.core import Core
 from gateway.ocpp.dialect import Dialect
@@ -107,12 +110,13 @@ class Relay:
         core.away_since_ms = snapshot.oldest_ms if snapshot.oldest_ms is not None else now.utc_ms
         core.remember(snapshot.transactions)
         self._profiles = Profiles(snapshot.profiles)
-        self._limits = Limits(core, dict(snapshot.fallbacks), dict(snapshot.configuration))
+        self._limits = Limits(core, dict(snapshot.fallbacks), dict(snapshot.configuration), self._settled)
         self._commands = Commands(core, self._profiles, self._limits)
         self._intake = Intake(core, snapshot.waiting, self._limits.stop_refused)
         self._registration = Registration(
             core, snapshot.known, snapshot.statuses, self._intake.replay.pump, self._charger_accepted
         )
+        self._asking = Asking(core, lambda connector: connector in self._registration.statuses)
         self._unanswered = list(snapshot.unanswered)
         self._gone_s: float | None = now.monotonic_s
         self._bad_frames = 0
@@ -267,6 +271,9 @@ class Relay:
     def _charger_accepted(self, booted: bool) -> None:
         self._limits.charger_ready(booted=booted)
 
+    def _settled(self) -> None:
+        self._asking.settled()
+
     def _charger_closed(self) -> None:
         core = self._core
         core.to_charger.closed()
@@ -279,10 +286,15 @@ class Relay:
 
     def _leave(self) -> None:
         self._core.do(Dial(False))
-        self._core.do(Close("csms", 1001, "the charger is gone"))
+        self._close_csms("the charger is gone")
+
+    def _close_csms(self, why: str) -> None:
+        self._core.closing_csms = True
+        self._core.do(Close("csms", 1001, why))
 
     def _csms_opened(self) -> None:
         self._core.csms_generation += 1
+        self._core.closing_csms = False
         self._registration.csms_opened()
         if not self._core.to_charger.connected:
             self._core.do(Wake(_LEAVE, STAY_S, "site"))
@@ -292,6 +304,7 @@ class Relay:
         was_connected = core.to_csms.connected
         self._registration.csms_closed()
         core.to_csms.closed()
+        self._intake.replay.csms_closed()
         self._intake.csms_gone()
         if was_connected and core.charger.offline == "spec-close" and core.to_charger.connected:
             core.tell("charger_closed", f"the CSMS is away ({why}); this charger is set to spec-close")
@@ -316,9 +329,9 @@ class Relay:
             if core.to_csms.silent >= SILENCES:
                 core.to_csms.silent = 0
                 core.tell("csms_silent", f"{SILENCES} messages in a row had no answer", "its connection is made anew")
-                core.do(Close("csms", 1001, "no answers"))
+                self._close_csms("no answers")
         else:
-            parts = (self._intake, self._intake.replay, self._registration, self._limits)
+            parts = (self._intake, self._intake.replay, self._registration, self._limits, self._asking)
             any(part.woke(key) for part in parts)
 
     def _ask_boot(self) -> None:
@@ -363,6 +376,8 @@ class Relay:
             self._intake.replay.stored(event)
         elif isinstance(action, SaveAccepted):
             self._registration.kept()
+        elif isinstance(event.result, Examined):
+            self._asking.examined(event.result)
         else:
             self._commands.stored(event)
 
@@ -387,6 +402,8 @@ class Relay:
             self._intake.replay.store_failed(event)
         elif isinstance(action, SaveAccepted):
             self._registration.kept()
+        elif isinstance(action, TakeConfiguration):
+            self._asking.not_examined()
         elif isinstance(action, SaveProfile | RemoveProfiles):
             self._commands.store_failed(event)
 

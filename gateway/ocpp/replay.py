@@ -20,6 +20,11 @@ RETRY_S = 60
 SILENCES = 2
 """CALLs in a row without an answer after which the CSMS's connection is made anew."""
 
+MAX_CUTS = 5
+"""Connections in a row that the CSMS loses while the same entry waits for its answer, before it is a dead letter. From
+the second one on the entry waits before it goes again: the connection is good for all else, and a CSMS that restarts
+has time to."""
+
 _RETRY = "retry journal"
 
 
@@ -34,6 +39,9 @@ class Replay:
         self._taking = False
         self._sending = False
         self._holding = False
+        self._call: Call | None = None
+        self._cuts = 0
+        self._parking: Fail | None = None
         self._settling: Frame | None = None
         """The answer that is being kept, or waits for the disk: the entry is not sent again."""
 
@@ -58,11 +66,13 @@ class Replay:
     def _hold(self) -> None:
         if self._head is not None and not self._sending and not self._holding:
             self._holding = True
-            self._core.do(Wake(_RETRY, RETRY_S * max(1, self._head.attempts), "site"))
+            self._core.do(Wake(_RETRY, RETRY_S * max(1, self._head.attempts, self._cuts - 1), "site"))
 
     def pump(self) -> None:
         """Send the next entry where the CSMS is ready for it."""
         if not self._core.csms_ready or self._sending or self._holding or self._settling is not None:
+            return
+        if self._parking is not None:
             return
         if self._head is not None:
             self._send(self._head)
@@ -98,13 +108,21 @@ class Replay:
         self._holding = False
         if self._settling is not None:
             self._answered(self._settling)
+        elif self._parking is not None:
+            self._core.do(self._parking)
         self.pump()
         return True
 
     def late(self, frame: Frame) -> bool:
         """An answer that no open call waits for: it completes the entry that is due (rule R10)."""
         head = self._head
-        if head is None or not head.sent_before or head.message_id != frame.message_id or self._settling is not None:
+        if (
+            head is None
+            or self._parking is not None
+            or not head.sent_before
+            or head.message_id != frame.message_id
+            or self._settling is not None
+        ):
             return False
         self._core.to_csms.withdraw(head.message_id)
         if self._holding:
@@ -120,14 +138,15 @@ class Replay:
             rule = resend_of(head)
         self._sending = True
         self._head = replace(head, sent_before=True)
-        self._core.to_csms.submit(Call(head.message_id, text, rule, Priority.JOURNAL, self._answered, self._lost))
+        self._call = Call(head.message_id, text, rule, Priority.JOURNAL, self._answered, self._lost)
+        self._core.to_csms.submit(self._call)
 
     def _answered(self, frame: Frame) -> None:
         self._sending = False
         head = self._head
         if head is None:
             return
-        self._settling = frame
+        self._settling, self._cuts = frame, 0
         message = self._core.version.read(frames.parse(head.frame))
         if frame.kind == frames.CALL_ERROR:
             self._core.do(Fail(head.entry, frame.error, message.kind is Kind.START))
@@ -162,24 +181,51 @@ class Replay:
         if head is None:
             return
         if loss is Loss.TIMEOUT:
+            self._cuts = 0
             self._hold()
+        elif loss is Loss.GONE and self._core.to_csms.cut is self._call:
+            self._cut(head)
         self._on_settled(head.entry, None)
 
+    def _cut(self, head: Entry) -> None:
+        """The connection went while the CSMS had this entry and had not answered: its link, or the entry itself.
+
+        Nothing else of the journal goes before it is answered, so a run of these is all about this one entry.
+        """
+        if self._core.closing_csms or self._core.stopping:
+            return
+        self._cuts += 1
+        if self._cuts >= MAX_CUTS:
+            is_start = self._core.version.read(frames.parse(head.frame)).kind is Kind.START
+            self._parking = Fail(head.entry, f"connection lost {self._cuts} times", is_start, park=True)
+            self._core.do(self._parking)
+        elif self._cuts > 1:
+            self._hold()
+
+    def csms_closed(self) -> None:
+        """A connection that goes without the entry on its way goes for reasons of its own: the count begins anew."""
+        if self._core.to_csms.cut is None or self._core.to_csms.cut is not self._call:
+            self._cuts = 0
+
     def _after_failure(self, failure: Fail, *, parked: bool) -> None:
-        self._settling = None
+        self._settling = self._parking = None
         head = self._head
         if head is None:
             return
         head = self._head = replace(head, attempts=head.attempts + 1)
         if parked:
             self._head = None
+            what = f"{head.action} (journal entry {head.entry})"
             self._core.tell(
                 "dead_letter",
-                f"the CSMS refused {head.action} (journal entry {head.entry}) {head.attempts} times: {failure.error}",
+                f"the connection to the CSMS ended {MAX_CUTS} times in a row when it got {what}, before it answered"
+                if failure.park
+                else f"the CSMS refused {what} {head.attempts} times: {failure.error}",
                 "it is parked and shown by status; settle it with the operator of the CSMS",
                 Severity.ERROR,
                 keep=True,
             )
+            self._cuts = 0
             if failure.is_start:
                 self._give_up(head.entry)
         else:

@@ -15,6 +15,7 @@ from gateway.ocpp.meaning import Tag, Version
 from gateway.ocpp.registration import Known, Status
 from gateway.ocpp.relay import Snapshot
 from gateway.records.bodies import Thinned
+from gateway.sessions.keys import take_configuration
 from gateway.store import chargers, journal, outbox, thinned, tokens, transactions
 
 MAX_ATTEMPTS = 3
@@ -135,7 +136,7 @@ class Storing:
 
     @_perform.register
     def _fail(self, action: act.Fail, db: Connection, _stamp: Stamp) -> bool:
-        parked = journal.failed(db, action.entry, action.error, MAX_ATTEMPTS)
+        parked = journal.failed(db, action.entry, action.error, 1 if action.park else MAX_ATTEMPTS)
         if parked and action.is_start:
             transactions.give_up(db, self.charger, action.entry)
         return parked
@@ -190,6 +191,11 @@ class Storing:
     @_perform.register
     def _remove_profiles(self, action: act.RemoveProfiles, db: Connection, _stamp: Stamp) -> None:
         chargers.remove_profiles(db, self.charger, action.ids)
+
+    @_perform.register
+    def _take_configuration(self, action: act.TakeConfiguration, db: Connection, _stamp: Stamp) -> act.Examined:
+        found, events = take_configuration(db, self.charger, action.connectors, action.settings, action.at_ms)
+        return act.Examined(found.to_set, events)
 
     # Cards
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from gateway.ocpp.frames import Frame, Span, compact, replace
 from gateway.ocpp.meaning import Command, Kind, ListUpdate, Message, Order, StartAnswer, Tag
 from gateway.ocpp.times import parse_utc, utc_text
+from gateway.records.doctor import Setting
 
 _KINDS = {
     "BootNotification": Kind.BOOT,
@@ -135,6 +137,14 @@ class V16:
         status = frame.member("status")
         return frame.error or (status if isinstance(status, str) else "no status")
 
+    def read_configuration(self, frame: Frame) -> Mapping[str, Setting]:
+        items = frame.member("configurationKey")
+        return {
+            name: Setting(_value_text(item.get("value")), item.get("readonly") is True)
+            for item in (items if isinstance(items, list) else ())
+            if isinstance(item, dict) and (name := _text(item.get("key")))
+        }
+
     # What we say
 
     def boot_answer(self, status: str, utc_ms: int, interval_s: int) -> str:
@@ -157,6 +167,12 @@ class V16:
 
     def trigger_boot(self) -> tuple[str, str]:
         return "TriggerMessage", compact({"requestedMessage": "BootNotification"})
+
+    def trigger_status(self, connector: int) -> tuple[str, str]:
+        return "TriggerMessage", compact({"requestedMessage": "StatusNotification", "connectorId": connector})
+
+    def get_configuration(self, keys: Sequence[str]) -> tuple[str, str]:
+        return "GetConfiguration", compact({"key": list(keys)})
 
     def configure(self, key: str, value: str) -> tuple[str, str]:
         return "ChangeConfiguration", compact({"key": key, "value": value})
@@ -182,6 +198,13 @@ def _integer(value: Any) -> int | None:
 def _text(value: Any) -> str | None:
     """A text that can be stored: lone surrogates, which UTF-8 has no bytes for, become question marks."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def _value_text(value: Any) -> str:
+    """A configuration value; some boxes send numbers and booleans where a text belongs (quirk 41)."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else _text(value if isinstance(value, str) else str(value)) or ""
 
 
 def _tag(value: Any) -> Tag | None:
@@ -217,17 +240,33 @@ def _samples(frame: Frame) -> tuple[bool, bool, int | None]:
     """Whether any sample is signed, whether one is the first or the last of its transaction, the newest register."""
     signed = boundary = False
     register_wh: int | None = None
-    values = frame.member("meterValue")
+    for sample in _sampled(frame.member("meterValue")):
+        signed = signed or _is_signed(sample)
+        boundary = boundary or sample.get("context") in ("Transaction.Begin", "Transaction.End")
+        if sample.get("measurand", _REGISTER) == _REGISTER and "phase" not in sample:
+            wh = _wh(sample.get("value"), sample.get("unit", "Wh"))
+            register_wh = register_wh if wh is None else wh
+    return signed, boundary, register_wh
+
+
+def _sampled(values: Any) -> Iterator[dict[str, Any]]:
     for value in values if isinstance(values, list) else ():
         samples = value.get("sampledValue") if isinstance(value, dict) else None
+        if isinstance(samples, dict):  # some write the only one without its list
+            samples = [samples]
         for sample in samples if isinstance(samples, list) else ():
             if isinstance(sample, dict):
-                signed = signed or sample.get("format") == "SignedData"
-                boundary = boundary or sample.get("context") in ("Transaction.Begin", "Transaction.End")
-                if sample.get("measurand", _REGISTER) == _REGISTER and "phase" not in sample:
-                    wh = _wh(sample.get("value"), sample.get("unit", "Wh"))
-                    register_wh = register_wh if wh is None else wh
-    return signed, boundary, register_wh
+                yield sample
+
+
+_SIGNED = ("OCMF|", "AP;", '{"signedMeterData"')
+"""How a signed text begins that its charger did not mark as one: OCMF, ALFEN, the wrapper of the OCA."""
+
+
+def _is_signed(sample: dict[str, Any]) -> bool:
+    """A signed value is journaled and never thinned, whether its charger says that it is one or not."""
+    value = sample.get("value")
+    return sample.get("format") == "SignedData" or (isinstance(value, str) and value.startswith(_SIGNED))
 
 
 def _wh(value: Any, unit: Any) -> int | None:

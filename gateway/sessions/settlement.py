@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gateway.clock import iso
 from gateway.energy.intervals import BOUNDARY_WAIT_MS, boundary_of, is_boundary_reading
 from gateway.energy.tariff import check, interval_of
-from gateway.model import Clock, Connection, Event, MeterPort, Reading, Severity, Stamp, Tell, World
+from gateway.model import Clock, Connection, Event, MeterPort, Reading, Severity, Stamp, Tell, TimeQuality, World
 from gateway.records.bodies import Interval
 from gateway.sessions.clock_watch import ClockWatch
 from gateway.sessions.intake import CURSOR
@@ -57,6 +58,7 @@ class Settlement:
         self._quarters = Quarters(site, who, world.random)
         self._rules = of_site(site).dump()
         self._meters = [meter.id for meter in site.meters]
+        self._meters_port = meters
         self._next_k: int | None = None
         self._collected: dict[str, Reading] = {}
         self._last: dict[str, Reading] = {}
@@ -67,7 +69,9 @@ class Settlement:
 
     async def run(self) -> None:
         """Close quarter hours for ever; those that passed while the gateway was away first."""
-        upcoming = await self._db.run(lambda db: _begin(db, self._clock.utc_ms(), self._meters, self._rules))
+        now_ms = self._clock.utc_ms()
+        passed = Passed(self._meters, self._rules, self._remembered(interval_of(now_ms)))
+        upcoming = await self._db.run(lambda db: _begin(db, now_ms, passed))
         if upcoming != self._next_k:
             self._next_k, self._collected = upcoming, {}
         while True:
@@ -145,10 +149,28 @@ class Settlement:
             newest = max(k, min(interval_of(now_ms), k + MAX_MISSED))
             await self._db.run(partial(_close, k=k, boundary=boundary, current=self._rules))
             if newest - k > 1:  # the clock stepped, or the machine slept
-                passed = partial(_pass_by, first_k=k + 1, next_k=newest, meters=self._meters, current=self._rules)
-                await self._db.run(passed)
+                passed = Passed(self._meters, self._rules, self._remembered(newest - 1))
+                await self._db.run(partial(_pass_by, first_k=k + 1, next_k=newest, passed=passed))
                 k = newest - 1
             self._next_k, self._collected = k + 1, {}
+
+    def _remembered(self, newest: int) -> dict[int, dict[str, Reading | None]]:
+        """The boundaries up to `newest` that the meters still hold, where no row could be written (a full disk).
+
+        A reading with a guessed time is left out: the clock may have been set since.
+        """
+        found: dict[int, dict[str, Reading | None]] = {}
+        for k in (newest - 1, newest):
+            at_ms = boundary_of(k)
+            found[k] = {
+                meter: next((one for one in self._held(meter, at_ms) if is_boundary_reading(one, at_ms)), None)
+                for meter in self._meters
+            }
+        return found
+
+    def _held(self, meter: str, at_ms: int) -> list[Reading]:
+        series = self._meters_port.series(meter, at_ms, at_ms + BOUNDARY_WAIT_MS)
+        return [one for one in series if one.quality is not TimeQuality.GUESSED]
 
     def _deadline_ms(self, k: int) -> int:
         reply_ms = REPLY_S / self._clock.link_s(1.0) * 1000
@@ -214,30 +236,48 @@ def _add(total: Settled, one: Settled) -> None:
     total.wrote = total.wrote or one.wrote
 
 
-def _begin(db: Connection, now_ms: int, meters: list[str], current: str) -> int:
+@dataclass(frozen=True)
+class Passed:
+    """What is known of boundaries that have passed without a row. `current` are the rules of the configuration."""
+
+    meters: list[str]
+    current: str
+    remembered: Mapping[int, dict[str, Reading | None]]
+
+    def boundary(self, k: int) -> dict[str, Reading | None]:
+        return self.remembered.get(k) or dict.fromkeys(self.meters)
+
+
+def _begin(db: Connection, now_ms: int, passed: Passed) -> int:
     """The first boundary to collect. Those that passed while the gateway was away are missing, and say so."""
     newest, now_k = intervals.newest(db), interval_of(now_ms)
     still_open = now_ms < boundary_of(now_k) + BOUNDARY_WAIT_MS
     upcoming = now_k if still_open else now_k + 1
     if newest is None:
-        intervals.add_boundary(db, upcoming - 1, dict.fromkeys(meters), rules.put(db, current, now_ms))
+        nothing = dict.fromkeys(passed.meters)
+        intervals.add_boundary(db, upcoming - 1, nothing, rules.put(db, passed.current, now_ms))
         return upcoming
     upcoming = max(upcoming, newest + 1)
-    _pass_by(db, newest + 1, upcoming, meters, current)
+    _pass_by(db, newest + 1, upcoming, passed)
     return upcoming
 
 
-def _pass_by(db: Connection, first_k: int, next_k: int, meters: list[str], current: str) -> None:
-    """Rows without a reading for the boundaries first_k ... next_k - 1, by the rules that were in force last."""
+def _pass_by(db: Connection, first_k: int, next_k: int, passed: Passed) -> None:
+    """Rows for the boundaries first_k ... next_k - 1 with what is remembered, by the rules that were in force last."""
     kept = rules.newest(db)
     for k in range(max(first_k, next_k - MAX_MISSED), next_k):
-        in_force = kept if kept is not None else rules.put(db, current, boundary_of(k))
-        intervals.add_boundary(db, k, dict.fromkeys(meters), in_force)
+        in_force = kept if kept is not None else rules.put(db, passed.current, boundary_of(k))
+        _write_row(db, k, passed.boundary(k), in_force)
 
 
 def _close(db: Connection, k: int, boundary: dict[str, Reading | None], current: str) -> None:
-    """Write a boundary row. Where a meter is back, the intervals of its gap can be estimated: look at them again."""
-    intervals.add_boundary(db, k, boundary, rules.put(db, current, boundary_of(k)))
+    """Write a boundary row by the rules of the configuration."""
+    _write_row(db, k, boundary, rules.put(db, current, boundary_of(k)))
+
+
+def _write_row(db: Connection, k: int, boundary: dict[str, Reading | None], in_force: int) -> None:
+    """Where a meter is back, the intervals of its gap can be estimated: look at them again."""
+    intervals.add_boundary(db, k, boundary, in_force)
     for meter, reading in boundary.items():
         if reading is None:
             continue

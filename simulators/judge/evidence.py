@@ -16,6 +16,9 @@ from simulators.judge.wire import Frame, Traffic, frame
 
 Row = tuple[Any, ...]
 
+SEEN_MS = 20_000
+"""So long after an exchange the new meter is known: its level contradicts, its serial is read, a reading agrees."""
+
 
 class NoEvidenceError(Exception):
     """A file or a fact that a check needs is not there: the check fails, it never passes."""
@@ -143,6 +146,29 @@ class Evidence:
         """How long there was no gateway in a stretch of time."""
         alive = sum(max(0, min(until_ms, end) - max(since_ms, begin)) for begin, end in self.lives)
         return until_ms - since_ms - alive
+
+    def silent_ms(self, meter: str, since_ms: int, until_ms: int) -> int:
+        """How long a meter gave nothing that could be believed, in a stretch of time."""
+        return sum(
+            max(0, min(until_ms, end) - max(since_ms, begin))
+            for which, begin, end in self.spans("meter_silent", "meter_back", "meter")
+            if which == meter
+        )
+
+    def unmetered_ms(self, meter: str, since_ms: int, until_ms: int) -> int:
+        """How much of a stretch an exchange leaves unmetered that the gateway was not there to see.
+
+        It must be there for `SEEN_MS` to know the new meter: a gateway that dies before has not kept the old register.
+        What the old meter counted since its last kept register is lost with it: nobody can read it any more, and the
+        newest kept one may be that of the quarter hour. It ends where the gateway is there again.
+        """
+        longest = 0
+        for told in self.told("meter_exchanged"):
+            there = any(since <= told.at_ms and told.at_ms + SEEN_MS <= until for since, until in self.lives)
+            if told.data["meter"] == meter and since_ms <= told.at_ms < until_ms and not there:
+                back = min((since for since, _ in self.lives if since > told.at_ms), default=until_ms)
+                longest = max(longest, min(back, until_ms) - since_ms)
+        return longest
 
     def jump_wh(self, meter: str, since_ms: int, until_ms: int) -> float | None:
         """By how much the true register changed because another meter was put in; None where that did not happen."""

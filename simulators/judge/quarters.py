@@ -12,8 +12,8 @@ from simulators.judge.skews import compare_with_truth
 from simulators.judge.times import QUARTER_MS, grid_class, local_clock, parse_utc
 from simulators.judge.verdict import Finding, Notes
 
-SERIAL_MS = 300_000
-"""So long after an exchange the gateway may still take the new meter for the old one."""
+SERIAL_MS = 30_000
+"""So long after an exchange the gateway may still not know the new meter (skews.EXCHANGE_MS)."""
 
 BOUNDARY_WAIT_MS = 10_000
 """A boundary register is read within this time (design rule 4)."""

@@ -122,10 +122,11 @@ def _register(evidence: Evidence, session: Session, end: Body, notes: Notes) -> 
     # A message that was repeated may have been lost until then: the session begins when the start is handled.
     started_ms = min((one.at_ms for one in start.sent), key=lambda at_ms: abs(at_ms - parse_utc(end["begin"])))
     stopped_ms = stop.sent[-1].at_ms
+    ended_ms = _end_until(evidence, end["meter"], stopped_ms)
     said_ms = min(stopped_ms, parse_utc(str(stop.payload["timestamp"])))  # earlier where the box had no connection
     windows = {
         "begin": (started_ms - BEGIN_AGE_MS - wide, start.results[0].at_ms + wide),
-        "end": (said_ms - wide, stopped_ms + END_WAIT_MS + wide),
+        "end": (said_ms - wide, ended_ms + wide),
     }
     for which, (since, until) in windows.items():
         if end[f"{which}_provenance"] != "meter":
@@ -143,11 +144,25 @@ def _register(evidence: Evidence, session: Session, end: Body, notes: Notes) -> 
         )
     times = (("begin", started_ms, started_ms), ("stop", said_ms, said_ms), ("end", said_ms, stopped_ms))
     for which, from_ms, to_ms in times:
-        bound = (END_WAIT_MS if which == "end" else TIME_MS) + wide
+        bound = (ended_ms - stopped_ms if which == "end" else TIME_MS) + wide
         stated_ms = parse_utc(end[which])
         distance = max(0, from_ms - stated_ms, stated_ms - to_ms)
         notes.expect(distance <= bound, f"{session.name}: its {which} is {distance / 1000:.1f} s beside the wire's")
     _enclosed(evidence, session, end, started_ms, stopped_ms, notes)
+
+
+def _end_until(evidence: Evidence, meter: str, stopped_ms: int) -> int:
+    """Until when the end register may be read: later where the meter gave nothing that could be believed just then.
+
+    Rule 12 knows no limit but the next start; that the register is not too high is seen at the quarter hour after.
+    """
+    until_ms = stopped_ms + END_WAIT_MS
+    for which, since_ms, back_ms in sorted(
+        evidence.spans("meter_silent", "meter_back", "meter"), key=lambda one: one[1]
+    ):
+        if which == meter and since_ms <= until_ms and back_ms >= stopped_ms:
+            until_ms = max(until_ms, back_ms + END_WAIT_MS)
+    return until_ms
 
 
 def _enclosed(evidence: Evidence, session: Session, end: Body, started_ms: int, stopped_ms: int, notes: Notes) -> None:

@@ -22,8 +22,11 @@ AT_A_START_MS = 10_000
 """A gateway that starts just after a quarter hour still takes the register (design rule 4)."""
 
 MS_PER_HOUR = 3_600_000
-EXCHANGE_MS = 180_000
-"""What flows between the last reading of an old meter and the first good one of its successor is not metered."""
+EXCHANGE_MS = 30_000
+"""What flows between the last reading of an old meter and the first good one of its successor is not metered.
+
+Two cycles of 5 s until its level has contradicted and its serial number is read, one until a second reading agrees, one
+for the last of the old meter; 10 s for a bus that others keep busy. Silences of the meter come on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,13 @@ class ServedLog:
         late_ms = sum(skew for skew in skews if skew is not None)
         jump_wh = self._evidence.jump_wh(meter, *span) if register == "import_wh" else None
         if jump_wh is not None:
-            late_ms += EXCHANGE_MS + self._evidence.dead_ms(*span)
+            late_ms += EXCHANGE_MS + self._evidence.dead_ms(*span) + self._evidence.silent_ms(meter, *span)
+            unmetered_ms = self._evidence.unmetered_ms(meter, *span)
+            late_ms += unmetered_ms
+            named = any(f"meter {meter}:" in text for text in body["missing"])
+            notes.expect(
+                named or not unmetered_ms, f"{meter} was exchanged unseen, and quarter hour {k} does not say so"
+            )
         bound = self.step(meter, register) + 1 + Fraction(largest_w) * late_ms / MS_PER_HOUR
         return Known(after[register] - before[register], at_end - at_start - Fraction(jump_wh or 0), bound)
 

@@ -241,6 +241,22 @@ async def test_an_exchanged_meter_is_noticed_when_it_comes_back(pty: PtySlave, b
     assert running.readings[-1].import_wh == 0
 
 
+async def test_a_meter_exchanged_within_a_cycle_gives_no_reading_under_the_old_serial(
+    pty: PtySlave, building, run_meters: Run, clock: ScaledClock
+) -> None:
+    """Seed 159: for up to 150 s the new meter's register was taken for the old one's."""
+    building.add(1, "iem3155", wh=900_000, serial=4711)
+    async with run_meters((rtu(pty),), (box(1, period_s=1.0),)) as running:
+        await running.until(lambda: len(running.readings) >= 3)
+        building.add(1, "iem3155", wh=700, serial=5000)
+        exchanged_ms = clock.utc_ms()
+        await running.until(lambda: running.readings[-1].serial == "5000")
+    assert {one.serial for one in running.readings if (one.import_wh or 0) < 900_000} == {"5000"}
+    first = next(one for one in running.readings if one.serial == "5000")
+    assert first.requested_ms - exchanged_ms < 45_000
+    assert "meter_swapped" in running.kinds()
+
+
 async def test_a_frozen_meter_is_seen_by_its_power(pty: PtySlave, building, run_meters: Run) -> None:
     building.add(1, "iem3155", power_w=11_000)
     async with run_meters((rtu(pty),), (box(1),)) as running:

@@ -295,3 +295,45 @@ def test_a_meter_that_was_silent_is_left_alone_until_its_late_reply_cannot_come_
     plan.boundary(3.6)
     assert plan.next(7.4) is None
     assert plan.next(7.5) is not None
+
+
+def test_a_meter_in_doubt_is_identified_at_once_but_not_again_and_again() -> None:
+    """Seed 159: a new meter is known by its serial number, and that was read every 5 min only."""
+    bus = Bus(plan_of(5, model="iem3155"))
+    bus.run(100)
+    for _ in range(12):
+        bus.plan.identify("m0", bus.now_s)
+        bus.run(bus.now_s + 5)
+    at = [at_s for at_s, _, kind in bus.log if kind is Kind.IDENTIFY and at_s > 1]
+    assert at[0] < 100.5
+    assert 5 <= len(at) <= 7
+
+
+def test_a_serial_number_that_was_once_given_is_asked_for_again_after_a_disturbance() -> None:
+    """Seed 159: a meter that was late once was never again known by its serial number."""
+    bus = Bus(plan_of(5, model="iem3155"))
+    bus.run(10)
+    bus.plan.identify("m0", 20.0)
+    task = bus.plan.next(20.0)
+    assert task is not None
+    assert task.kind is Kind.IDENTIFY
+    bus.plan.answered(task, answer(task, 20.0), 20.1)
+    learnt = bus.plan.silent(task, 20.6)
+    assert learnt is not None
+    assert learnt.absent == "serial"
+    bus.plan.identify("m0", 40.0)
+    again = bus.plan.next(40.0)
+    assert again is not None
+    assert len(again.spans) == 2
+
+
+def test_a_lost_meter_is_tried_at_the_quarter_hour_whatever_its_back_off() -> None:
+    """Seed 242: it was back 6 s before the quarter hour, and asked 11 s after it: its boundary was missing."""
+    bus = Bus(plan_of(5), "m0")
+    bus.run(200)
+    bus.dead.clear()
+    assert bus.plan.due_s() > 204
+    bus.plan.boundary(200.0)
+    bus.run(203)
+    assert bus.cycles("m0")
+    assert bus.cycles("m0")[0] < 202

@@ -1,9 +1,11 @@
 """Garbage is never booked, and the way back is automatic (cases of metering in the field)."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.meters.quality import CONFIRM_S, Limits, Reason, Sample, Trust, Verdict, all_equal, judge
+from gateway.meters.quality import CONFIRM_S, UNNAMED_S, Limits, Reason, Sample, Trust, Verdict, all_equal, judge
 
 LIMITS = Limits(possible_w=48_000, step_wh=1)
 
@@ -140,3 +142,27 @@ def test_what_is_accepted_never_falls_but_with_a_told_new_level(values: list[int
         if verdict.reason is None:
             assert last is None or wh >= last or verdict.rebased is not None
             last = wh
+
+
+def test_a_new_level_waits_until_the_serial_number_has_been_read_again() -> None:
+    """Seed 159: the first Wh of a new meter were booked under the serial number that was read from the old one."""
+    trust, before = settled(), replace(sample(5, 16_400), named_s=4.0)
+    trust, _ = judge(trust, before, LIMITS)
+    reasons = []
+    for at_s in range(10, 90, 5):
+        trust, verdict = judge(trust, replace(sample(at_s, 700), named_s=4.0), LIMITS)
+        reasons.append(verdict.reason)
+    assert reasons == [Reason.FALL] * len(reasons)
+    assert trust.unnamed(4.0)
+    _, verdict = judge(trust, replace(sample(90, 700), named_s=88.0), LIMITS)
+    assert verdict.rebased is not None
+    assert verdict.rebased.import_wh == 16_400
+
+
+def test_a_new_level_of_a_meter_that_has_stopped_telling_its_serial_number_is_believed_in_the_end() -> None:
+    trust, verdict = settled(), Verdict(Reason.FALL)
+    at_s = 10.0
+    while verdict.reason is not None:
+        trust, verdict = judge(trust, replace(sample(at_s, 700), named_s=4.0), LIMITS)
+        at_s += 5
+    assert UNNAMED_S <= at_s - 10 <= UNNAMED_S + 10

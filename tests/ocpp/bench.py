@@ -26,19 +26,24 @@ UPSTREAM = Upstream(id="csms", url="ws://csms/{id}")
 STORE = (
     act.Append, act.AnswerStart, act.AnswerEntry, act.Fail, act.TakeNext, act.SaveBoot, act.SaveBootTold,
     act.SaveAccepted, act.SaveStatus, act.LearnTag, act.ForgetCache, act.SaveList, act.SaveProfile, act.RemoveProfiles,
-    act.SaveFallbacks, act.SaveConfiguration,
+    act.SaveFallbacks, act.SaveConfiguration, act.TakeConfiguration,
 )  # fmt: skip
 
 
 class Bench:
-    """One charger. Frames that the relay sends stand in `to_charger` and `to_csms` until they are taken."""
+    """One charger. Frames that the relay sends stand in `to_charger` and `to_csms` until they are taken.
+
+    It never tells its status by itself; with `ask_status` it is asked for it, as the default dialect has it.
+    """
 
     def __init__(
-        self, charger: Charger | None = None, *, upstream: Upstream | None = UPSTREAM, tokens: tuple[Token, ...] = ()
-    ) -> None:
+        self, charger: Charger | None = None, *, upstream: Upstream | None = UPSTREAM, tokens: tuple[Token, ...] = (),
+        ask_status: bool = False,
+    ) -> None:  # fmt: skip
         default = make_charger(upstream="csms", authority="csms", offline_unknown="accept")
+        dialect = replace(load_dialect("default"), ask_status=ask_status)
         self.setting = Setting(
-            charger=charger or default, upstream=upstream, ocpp=Ocpp(), dialect=load_dialect("default"), tokens=tokens
+            charger=charger or default, upstream=upstream, ocpp=Ocpp(), dialect=dialect, tokens=tokens
         )
         self.db: Connection = connect(Path(":memory:"))
         migrate(self.db)

@@ -14,7 +14,7 @@ const client = new RPCClient({
 });
 client.handle(({ method, params }) => {
   say({ order: method, params });
-  return { status: "Accepted" };
+  return method === "GetConfiguration" ? { unknownKey: params.key } : { status: "Accepted" };
 });
 client.on("strictValidationFailure", ({ error }) => say({ invalid: String(error), details: error.details }));
 client.connect().then(() => say({ connected: true }));

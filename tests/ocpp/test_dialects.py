@@ -15,6 +15,7 @@ def test_every_dialect_file_loads_and_the_default_says_what_the_code_says() -> N
     plain = Dialect(name="default", configuration={"MeterValueSampleInterval": "{meter_values_s}"})
     assert loaded["default"] == plain
     assert loaded["abb-terra-ac"].configuration == {}
+    assert not loaded["abb-terra-ac"].ask_signing, "quirk 22: it reboots when it is asked for its configuration"
     assert loaded["grizzl-e"].missing_subprotocol == "ocpp1.6"
 
 

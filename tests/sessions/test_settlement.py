@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
-from gateway.model import TimeQuality
+import pytest
+
+from gateway.model import StoreError, StoreProblem, TimeQuality
+from gateway.sessions.settlement import Settlement
+from gateway.store import intervals
 
 
 def share(body: dict[str, Any], who: str) -> dict[str, Any]:
@@ -290,3 +295,41 @@ async def test_what_comes_late_to_a_closed_interval_changes_nothing(house: Any) 
         await house.start(1, reading=None, read="m1")
         await house.until("SELECT count(*) FROM session", 1)
     assert await house.rows("SELECT count(*) FROM interval WHERE dirty = 1") == [(0,)]
+
+
+async def test_a_boundary_that_passed_while_the_disk_was_full_is_taken_from_the_meters_memory(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 156: no row could be written for 47 s, and the boundary that the meters still held was given up."""
+    async with house.running():
+        await house.boundary("09:15:00")
+    full = False
+    honest = intervals.add_boundary
+
+    def add_boundary(*arguments: Any) -> None:
+        if full:
+            raise StoreError(StoreProblem.FULL, "disk full")
+        honest(*arguments)
+
+    monkeypatch.setattr(intervals, "add_boundary", add_boundary)
+    settlement = Settlement(
+        house.site, house.world, house.db, house.who, house.meters, house.events.append, lambda: None
+    )
+    failing = asyncio.create_task(settlement.run())
+    async with asyncio.timeout(5):
+        while settlement._next_k is None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    full = True
+    house.at("09:30:00")
+    house.meters.registers |= {"grid": (100_500, 0)}
+    house.meters.poll()
+    with pytest.raises(StoreError):
+        await failing
+    house.at("09:30:50")
+    full = False
+    again = asyncio.create_task(settlement.run())
+    await house.until("SELECT count(*) FROM interval WHERE version > 0", 2)
+    again.cancel()
+    body = (await house.bodies("interval.v1"))[-1]
+    assert (body["state"], body["import_wh"]) == ("final", 500)
+    assert body["at_end"]["grid"]["import_wh"] == 100_500

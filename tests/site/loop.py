@@ -81,14 +81,11 @@ class SimLoop(asyncio.base_events.BaseEventLoop):
     def _run_once(self) -> None:
         if not self._ready:
             self._jump()
-        for _ in range(len(self._ready)):
-            handle = self._ready.popleft()
-            if handle.cancelled() or self._is_dead(handle):
+        ready = self._ready
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled or ((self.dead or self._countdown is not None) and self._passes_away(handle)):
                 continue
-            if self._countdown is not None:
-                self._count(handle)
-                if self._is_dead(handle):
-                    continue
             handle._run()
         self._at_this_instant += 1
         if self._at_this_instant > MAX_CALLBACKS_AT_ONE_INSTANT:
@@ -111,21 +108,29 @@ class SimLoop(asyncio.base_events.BaseEventLoop):
         if left <= 1:
             do()
 
+    def _passes_away(self, handle: asyncio.Handle) -> bool:
+        """Whether its machine is dead, or dies at this very callback."""
+        if self._countdown is not None and not self._is_dead(handle):
+            self._count(handle)
+        return self._is_dead(handle)
+
     def _is_dead(self, handle: asyncio.Handle) -> bool:
         return bool(self.dead) and handle._context.get(NODE, "world") in self.dead
 
     def _jump(self) -> None:
-        while self._heap and self._heap[0][2].cancelled():
-            heapq.heappop(self._heap)
+        heap, pop = self._heap, heapq.heappop
+        while heap and heap[0][2]._cancelled:
+            pop(heap)
         if self._stopping:
             return
-        if not self._heap:
+        if not heap:
             raise DeadlockError(f"nothing can happen after {self._now:.6f} s")
-        if self._heap[0][0] > self._now:
-            self._now = self._heap[0][0]
+        if heap[0][0] > self._now:
+            self._now = heap[0][0]
             self._at_this_instant = 0
-        while self._heap and self._heap[0][0] <= self._now:
-            self._ready.append(heapq.heappop(self._heap)[2])
+        now, ready = self._now, self._ready
+        while heap and heap[0][0] <= now:
+            ready.append(pop(heap)[2])
 
     def _process_events(self, event_list: Any) -> None:
         """There is no selector."""

@@ -218,6 +218,8 @@ class End(asyncio.Transport):
         super().__init__()
         self._pipe, self.side, self.node = pipe, side, node
         self._loop = pipe.network.loop
+        self._link = pipe.network.link(pipe.name)
+        self._random = pipe.network.random(pipe.name)
         self._protocol: Any = None
         self._closing = False
         self._lost = False
@@ -237,49 +239,47 @@ class End(asyncio.Transport):
     def write(self, data: Any) -> None:
         if self._closing or self._lost or not data or self.node in self._loop.dead:
             return
-        link = self._pipe.network.link(self._pipe.name)
+        link, source = self._link, self._random
         if link.half_open:
             return
         data = bytes(data)
         if self.peer._lost:  # nobody is there any more: its machine answers with a reset
-            self._at(link, self._pipe.network.random(self._pipe.name), self.call_lost, ConnectionResetError("reset"))
+            self._at(self, self.call_lost, ConnectionResetError("reset"))
             return
         if self._pipe.network.log is not None:
             self._pipe.network.log(self._pipe.name, self.side, data)
-        source = self._pipe.network.random(self._pipe.name)
         if link.tear and len(data) > 1:
             link.tear = False
-            self._deliver(data[: len(data) // 2], link, source)
+            self._deliver(data[: len(data) // 2])
             self._loop.call_later(0.01, self._pipe.break_off)
         elif link.split and len(data) > 1 and source.random() < link.split:
             at = source.randrange(1, len(data))
-            self._deliver(data[:at], link, source)
-            self._deliver(data[at:], link, source)
+            self._deliver(data[:at])
+            self._deliver(data[at:])
         else:
-            self._deliver(data, link, source)
+            self._deliver(data)
 
-    def _deliver(self, data: bytes, link: Link, source: random.Random) -> None:
-        self._at(link, source, self.peer.receive, data)
+    def _deliver(self, data: bytes) -> None:
+        self._at(self.peer, self.peer.receive, data)
 
-    def _at(self, link: Link, source: random.Random, callback: Any, *args: Any) -> None:
-        due = self._loop.time() + link.latency_s + source.random() * link.jitter_s
+    def _at(self, end: End, callback: Callable[..., None], *args: Any) -> None:
+        """`callback` of `end`, after the way there; never before what was sent earlier."""
+        due = self._loop.time() + self._link.latency_s + self._random.random() * self._link.jitter_s
         self._last = max(self._last + EPSILON_S, due)
-        end = callback.__self__
         self._loop.call_at(self._last, callback, *args, context=end.context)
 
     def close(self) -> None:
         if self._closing:
             return
         self._closing = True
-        link = self._pipe.network.link(self._pipe.name)
-        if not link.half_open:
-            self._at(link, self._pipe.network.random(self._pipe.name), self.peer.end_of_stream)
+        if not self._link.half_open:
+            self._at(self.peer, self.peer.end_of_stream)
         self._loop.call_soon(self.call_lost, None, context=self.context)
 
     def abort(self) -> None:
         self._closing = True
         self._loop.call_soon(self.call_lost, None, context=self.context)
-        if not self._pipe.network.link(self._pipe.name).half_open:
+        if not self._link.half_open:
             self._loop.call_later(
                 0.001, self.peer.call_lost, ConnectionResetError("reset by peer"), context=self.peer.context
             )
@@ -289,9 +289,8 @@ class End(asyncio.Transport):
 
     def write_eof(self) -> None:
         """The other end reads to the end; we may still read."""
-        link = self._pipe.network.link(self._pipe.name)
-        if not link.half_open:
-            self._at(link, self._pipe.network.random(self._pipe.name), self.peer.end_of_stream)
+        if not self._link.half_open:
+            self._at(self.peer, self.peer.end_of_stream)
 
     def can_write_eof(self) -> bool:
         return True

@@ -1,0 +1,86 @@
+"""A card that the gateway refuses is one event with a next step, not silence and not a flood."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gateway.ocpp.core import CARD_AGAIN_S, MAX_REFUSED_CARDS
+from gateway.site import Token
+from tests.ocpp.bench import Bench, start
+from tests.ocpp.wires import make_charger
+
+CARD = "04A224B2C15B80"
+
+
+def _bench(**charger: str) -> Bench:
+    tokens = (Token(id="CARD-A", tenant="anna"), Token(id="OLD", tenant="ben", to_ms=1))
+    return Bench(make_charger(**charger), upstream=None, tokens=tokens).open("charger")
+
+
+def _boot(bench: Bench) -> Bench:
+    bench.say("charger", [2, "b", "BootNotification", {"chargePointVendor": "V", "chargePointModel": "M"}])
+    bench.serve_chores()
+    return bench
+
+
+def _hold(bench: Bench, card: str) -> str:
+    bench.say("charger", [2, "a", "Authorize", {"idTag": card}])
+    answer = next(frame for frame in bench.take("charger") if frame[1] == "a")
+    return str(answer[2]["idTagInfo"]["status"])
+
+
+def test_an_unknown_card_is_told_once_in_ten_minutes_and_never_in_full() -> None:
+    """Authorize and StartTransaction of the same card are one event of the box."""
+    bench = _boot(_bench())
+    assert _hold(bench, CARD) == "Invalid"
+    bench.say("charger", start(tag=CARD.lower()))
+    assert _hold(bench, CARD) == "Invalid"
+    (event,) = bench.events
+    assert (event.kind, event.subject) == ("card_refused", "box1")
+    assert event.data["id_tag"] == "...5B80"
+    assert CARD not in json.dumps([event.cause, event.next_step, dict(event.data)])
+    assert "add the card to [[token]]" in event.next_step
+    bench.later(CARD_AGAIN_S + 1)
+    assert _hold(bench, CARD) == "Invalid"
+    assert bench.kinds() == ["card_refused"] * 2
+
+
+def test_a_card_held_to_the_reader_all_day_is_told_every_ten_minutes() -> None:
+    """Refusals in between do not put the next event off."""
+    bench = _boot(_bench())
+    for _ in range(61):
+        _hold(bench, CARD)
+        bench.later(60)
+    assert bench.kinds() == ["card_refused"] * 7
+
+
+@pytest.mark.parametrize(("card", "kinds"), [("CARD-A", []), ("OLD", ["card_refused"])])
+def test_a_known_card_is_no_event_and_one_whose_time_is_over_says_so(card: str, kinds: list[str]) -> None:
+    """The next step fits the cause; a short card shows nothing of itself."""
+    bench = _boot(_bench())
+    _hold(bench, card)
+    assert bench.kinds() == kinds
+    for event in bench.events:
+        assert "time of this card is over" in event.cause
+        assert event.data["id_tag"] == "***"
+
+
+def test_a_card_that_the_csms_refuses_is_its_own_affair() -> None:
+    """While the CSMS answers, the gateway decides nothing and tells nothing; without it, it does."""
+    bench = Bench(make_charger(upstream="csms", authority="csms")).accepted()
+    bench.say("charger", [2, "a", "Authorize", {"idTag": CARD}])
+    bench.say("csms", [3, "a", {"idTagInfo": {"status": "Invalid"}}])
+    assert bench.kinds() == []
+    bench.close("csms")
+    assert _hold(bench, "UNKNOWN") == "Invalid"
+    assert bench.kinds() == ["card_refused"]
+
+
+def test_cards_without_end_do_not_fill_the_memory() -> None:
+    """I12: somebody who tries numbers."""
+    bench = _boot(_bench())
+    for number in range(3 * MAX_REFUSED_CARDS):
+        _hold(bench, f"CARD-{number}")
+    assert len(bench.relay._core._refused_cards) == MAX_REFUSED_CARDS
