@@ -38,8 +38,10 @@ class SimFile:
 
     def __init__(self, safe: bytes = b"") -> None:
         self.now = bytearray(safe)
-        self.safe = safe
+        self.safe = bytearray(safe)
         self.unsynced: set[int] = set()
+        self._shortest = len(safe)
+        """The file was no longer than this at some moment since the last sync: behind it nothing old is left."""
 
     def write(self, offset: int, data: bytes) -> None:
         if len(self.now) < offset:
@@ -49,10 +51,21 @@ class SimFile:
 
     def truncate(self, size: int) -> None:
         del self.now[size:]
+        self._shortest = min(self._shortest, size)
 
     def sync(self) -> None:
-        self.safe = bytes(self.now)
+        """Only what differs is copied: a file of many megabytes is synced at every commit."""
+        del self.safe[self._shortest :]
+        self.safe += self.now[len(self.safe) :]
+        for sector in self.unsynced:
+            start = sector * SECTOR
+            self.safe[start : start + SECTOR] = self.now[start : start + SECTOR]
         self.unsynced.clear()
+        self._shortest = len(self.now)
+
+    def forget(self) -> None:
+        """Nobody reads it any more."""
+        self.now, self.safe, self.unsynced = bytearray(), bytearray(), set()
 
     def after_cut(self, random: Random) -> bytes:
         """The synced bytes, and each unsynced sector with one chance in two."""
@@ -97,6 +110,12 @@ class Disk:
         if self._frozen is None:
             self._frozen = {name: bytes(file.now) for name, file in self.files.items()}
         return self._frozen
+
+    def scrap(self) -> None:
+        """The machine is gone and its image handed on: what it read from is given back."""
+        for file in self.files.values():
+            file.forget()
+        self.files, self._frozen = {}, {}
 
     def touch(self) -> None:
         self.operations += 1

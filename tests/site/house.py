@@ -42,6 +42,9 @@ from .watch import Watch
 CLOSING_S = 25.0
 """After the last quarter hour of the story: its registers are read and told."""
 
+BURIED_AFTER_S = 10.0
+"""Its links are down by then, on both sides: closing them again reaches nobody."""
+
 CARD_AGAIN_S = 30.0
 CLOCK_OFF_MS = 1500
 """The largest step of a wall clock in this house."""
@@ -93,7 +96,6 @@ class House:
         self.site_file = folder / "site.toml"
         self.site_file.write_text(site_text(plan), encoding="utf-8")
         self.machine: Machine | None = None
-        self.graveyard: list[Machine] = []
         self.image: dict[str, bytes] | None = None
         self.boots = 0
         self.failed: BaseException | None = None
@@ -276,9 +278,14 @@ class House:
         self.image = machine.disk.cut_power(self.random) if power else machine.disk.stop()
         self.loop.dead.add(machine.node)
         self.network.cut_node(machine.node)
-        self.graveyard.append(machine)  # kept: the collector must not close its coroutines
+        self.loop.call_later(BURIED_AFTER_S, self._bury, machine, context=self.context)
         self.events.event("gateway_killed", node=machine.node, power=power)
         self.trace(f"{machine.node} {'loses its power' if power else 'is killed'}")
+
+    def _bury(self, machine: Machine) -> None:
+        """What it held is given back: a day has a hundred restarts."""
+        self.loop.bury(machine.node)
+        machine.disk.scrap()
 
     def pull_plug(self) -> None:
         """The power fails."""

@@ -237,7 +237,7 @@ class End(asyncio.Transport):
     # What libraries call
 
     def write(self, data: Any) -> None:
-        if self._closing or self._lost or not data or self.node in self._loop.dead:
+        if self._closing or self._lost or not data or self._is_dead():
             return
         link, source = self._link, self._random
         if link.half_open:
@@ -269,7 +269,7 @@ class End(asyncio.Transport):
         self._loop.call_at(self._last, callback, *args, context=end.context)
 
     def close(self) -> None:
-        if self._closing:
+        if self._closing or self._is_dead():
             return
         self._closing = True
         if not self._link.half_open:
@@ -277,6 +277,8 @@ class End(asyncio.Transport):
         self._loop.call_soon(self.call_lost, None, context=self.context)
 
     def abort(self) -> None:
+        if self._is_dead():
+            return
         self._closing = True
         self._loop.call_soon(self.call_lost, None, context=self.context)
         if not self._link.half_open:
@@ -284,12 +286,16 @@ class End(asyncio.Transport):
                 0.001, self.peer.call_lost, ConnectionResetError("reset by peer"), context=self.peer.context
             )
 
+    def _is_dead(self) -> bool:
+        """Its machine is gone, and says nothing any more."""
+        return self.node in self._loop.dead
+
     def is_closing(self) -> bool:
         return self._closing or self._lost
 
     def write_eof(self) -> None:
         """The other end reads to the end; we may still read."""
-        if not self._link.half_open:
+        if not self._link.half_open and not self._is_dead():
             self._at(self.peer, self.peer.end_of_stream)
 
     def can_write_eof(self) -> bool:
