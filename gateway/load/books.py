@@ -18,6 +18,9 @@ OBEY_S = 30.0
 TOLERANCE_MA = 1000
 RETRY_S = 5.0
 REFUSED_RETRY_S = 30.0
+LATE_S = 20.0
+"""What is drawn above the limit so long after the answer is no reduction on its way any more: others make room for it.
+Reading, link, PWM and car take 12 to 17 s together."""
 SLOW_S = 20.0
 """An answer that takes longer than this makes the charger one that is reserved, not steered."""
 
@@ -111,14 +114,17 @@ def in_force(book: Book, now_s: float) -> int | None:
 
 
 def possible(book: Book, now_s: float, alone_ma: int) -> int:
-    """The largest limit that may be in force now. `alone_ma` governs where no limit of ours surely does."""
+    """The largest limit that may be in force now. `alone_ma` governs where no limit of ours surely does.
+
+    A charger that refuses a limit may have none: it says so where it has ended the transaction.
+    """
     limits = [sent.limit_ma for sent in book.doubtful if now_s < sent.until_s]
     if book.flying is not None:
         limits.append(book.flying.limit_ma)
     confirmed = book.confirmed
     if confirmed is not None and now_s < confirmed.until_s:
         limits.append(confirmed.limit_ma)
-    if confirmed is None or now_s >= confirmed.over_s:
+    if confirmed is None or now_s >= confirmed.over_s or book.trouble is LimitOutcome.REFUSED:
         limits.append(alone_ma)
     return max(limits)
 
@@ -134,11 +140,11 @@ def counted(book: Book, now_s: float, alone_ma: int, newest: Sample | None) -> i
     return limit_ma
 
 
-def allowed_lately(book: Book, now_s: float) -> int | None:
-    """The largest limit of the last 30 s; None where the charger confirmed none that is in force."""
+def allowed_lately(book: Book, now_s: float, within_s: float = OBEY_S) -> int | None:
+    """The largest limit of the last `within_s`; None where the charger confirmed none that is in force."""
     if in_force(book, now_s) is None:
         return None
-    return max([possible(book, now_s, 0), *(old_ma for old_ma, at_s in book.past if now_s - at_s < OBEY_S)])
+    return max([possible(book, now_s, 0), *(old_ma for old_ma, at_s in book.past if now_s - at_s < within_s)])
 
 
 def unsteered(book: Book, now_s: float) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from gateway.load import books
 from gateway.load.admission import OFF_S, SLEEPY_S, Claim
 from gateway.load.allocate import Grant
-from gateway.load.books import TOLERANCE_MA, Book
+from gateway.load.books import LATE_S, TOLERANCE_MA, Book
 from gateway.load.foreign import Sample
 from gateway.site import Connector
 
@@ -29,7 +29,7 @@ class Car:
 
     `demand_ma` caps the offer to what the car takes. `seen` are the building phases on which it drew. `over_s` is the
     instant of the first sample above what it was allowed, `over_ma` the largest draw since; `disobedient` follows from
-    a second one.
+    a second one. `late`: its reduction should have been felt by now.
     """
 
     book: Book
@@ -46,7 +46,14 @@ class Car:
     over_s: float | None = None
     over_ma: int = 0
     disobedient: bool = False
+    late: bool = False
     began_s: float = 0.0
+
+
+def offered_ma(connector: Connector, newest: Sample | None) -> int:
+    """The least that the connector must be offering, from what is drawn: there is nothing between 0 and the minimum."""
+    draw_ma = 0 if newest is None else max(newest.ma)
+    return min(connector.max_ma, max(connector.min_ma, draw_ma)) if draw_ma >= DRAWS_MA else 0
 
 
 def begin(transaction: int, connector: Connector, newest: Sample | None, now_s: float) -> Car:
@@ -98,6 +105,7 @@ def _phases(car: Car, newest: Sample, now_s: float) -> Car:
 
 
 def _obeys(car: Car, newest: Sample, now_s: float) -> Car:
+    car = _late(car, newest)
     allowed_ma = books.allowed_lately(car.book, now_s)
     if allowed_ma is None:
         return car
@@ -112,6 +120,12 @@ def _obeys(car: Car, newest: Sample, now_s: float) -> Car:
         over_ma=max(car.over_ma, *newest.ma),
         disobedient=car.disobedient or newest.at_s - over_s >= OVER_AGAIN_S,
     )
+
+
+def _late(car: Car, newest: Sample) -> Car:
+    allowed_ma = books.allowed_lately(car.book, newest.at_s, LATE_S)
+    late = allowed_ma is not None and max(newest.ma) > allowed_ma + TOLERANCE_MA
+    return car if late == car.late else replace(car, late=late)
 
 
 def phases(car: Car, connector: Connector, now_s: float) -> tuple[int, ...]:

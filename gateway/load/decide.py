@@ -123,7 +123,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
     )
     if _awaits_meters(plant, state, inputs):
         return Outcome(replace(learned, cars={}), ())
-    reserved, taken = _load(plant, standings)
+    reserved, taken = _load(plant, standings, cars)
     keep, fill, booked = (_flat(rooms, which) for which in ("keep", "fill", "booked"))
     claims = [
         cars_of.claim(
@@ -192,7 +192,8 @@ def _cars(
             car = cars_of.begin(one.transaction_id, connector, sample, inputs.now_s)
         book = car.book
         if (answer := answers.get(one.ref)) is not None:
-            book = books.answered(book, answer, _alone(state, one, connector, car, inputs.now_s), plant.duration_s)
+            alone_ma = _alone(state, one, connector, car, sample, inputs.now_s)
+            book = books.answered(book, answer, alone_ma, plant.duration_s)
         if not one.connected and one.ref in state.connected:
             book = books.lost(book)
         book = books.pruned(book, inputs.now_s)
@@ -200,19 +201,23 @@ def _cars(
     return cars
 
 
-def _alone(state: State, one: ConnectorState, connector: Connector, car: Car | None, now_s: float) -> int:
-    """What the connector may draw where no limit of ours governs.
+def _alone(
+    state: State, one: ConnectorState, connector: Connector, car: Car | None, newest: Sample | None, now_s: float
+) -> int:
+    """What the connector may draw where no limit of ours governs that we know of.
 
     A fallback that was never proven counts with the connector's maximum, once the charger is lost, or has run for a
-    while without a limit.
+    while without a limit. A car that draws has at least the minimum on offer: after our start it may hold what we
+    gave it before.
     """
+    offered_ma = cars_of.offered_ma(connector, newest) if car is not None else 0
     if one.fallback_proven:
-        return connector.fallback_ma
+        return max(connector.fallback_ma, offered_ma)
     if one.connected:
         early = car is None or now_s - car.began_s < BEGIN_S
     else:
         early = one.ref not in state.seen and now_s - state.started_s < GRACE_S
-    return connector.fallback_ma if early else connector.max_ma
+    return max(connector.fallback_ma, offered_ma) if early else connector.max_ma
 
 
 def _standing(
@@ -220,21 +225,24 @@ def _standing(
 ) -> Standing:
     connector = plant.connectors[one.ref]
     draw = None if newest is None else newest.ma
-    alone_ma = _alone(state, one, connector, car, now_s)
+    alone_ma = _alone(state, one, connector, car, newest, now_s)
     every = connector.building_phases()
     if car is None:
         return Standing(one, "idle" if one.connected else "lost", every, alone_ma, draw)
     counted_ma = books.counted(car.book, now_s, alone_ma, newest)
     if not one.connected:
         return Standing(one, "lost", every, counted_ma, draw)
+    gone = one.status in CAR_GONE
+    if gone:
+        # Its stop is on the way: the next car may begin under the fallback, on every phase. What is drawn counts too.
+        counted_ma = alone_ma if draw is not None else max(counted_ma, alone_ma)
     if car.disobedient:
         # Without a reading it still draws what it drew: a silent meter does not make a car obey.
         return Standing(one, "disobedient", every, max(counted_ma, car.over_ma) if draw is None else counted_ma, draw)
+    if gone:
+        return Standing(one, "leaving", every, counted_ma, draw)
     if books.unsteered(car.book, now_s):
         return Standing(one, "unanswered", every, counted_ma, draw)
-    if one.status in CAR_GONE:
-        # Its stop is on the way: the next car may begin under the fallback, on every phase. What is drawn counts too.
-        return Standing(one, "leaving", every, alone_ma if draw is not None else max(counted_ma, alone_ma), draw)
     return Standing(one, "claim", cars_of.phases(car, connector, now_s), counted_ma, draw)
 
 
@@ -280,21 +288,22 @@ def _charging(one: ConnectorState) -> bool:
     return one.transaction_id is not None and not one.status.startswith("Suspended")
 
 
-def _load(plant: Plant, standings: list[Standing]) -> tuple[list[int], list[int]]:
+def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, Car]) -> tuple[list[int], list[int]]:
     """Per link: what is reserved for connectors that are not shared out, and what all of them may draw now.
 
-    What is measured above the limit counts too: all of it for the sum, and for a car that obeys up to the tolerance as
-    a reservation, since the electronics of cars and boxes are not exact.
+    What is measured above the limit counts too: all of it for the sum, and as a reservation. A car that may still be
+    following is reserved the tolerance, since the electronics of cars and boxes are not exact.
     """
     reserved = [0] * plant.tree.size
     taken = [0] * plant.tree.size
     for one in standings:
         by_phase = plant.links[one.state.ref]
         draw = one.draw or ZERO
-        shared = one.role == "claim"
+        follows = one.state.ref not in cars or not cars[one.state.ref].late
         for phase in one.phases:
             most_ma = max(one.counted_ma, draw[phase])
-            own_ma = min(EXCESS_MA, most_ma - one.counted_ma) if shared else most_ma
+            over_ma = most_ma - one.counted_ma
+            own_ma = most_ma if one.role != "claim" else min(EXCESS_MA, over_ma) if follows else over_ma
             for link in by_phase[phase]:
                 reserved[link] += own_ma
                 taken[link] += most_ma

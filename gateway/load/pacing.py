@@ -51,6 +51,12 @@ class Seat:
         wanted_ma = self.car.book.wanted_ma
         return None if wanted_ma is None else min(wanted_ma, self.counted_ma)
 
+    @property
+    def held_ma(self) -> int:
+        """What it is told while it may not rise. Before the first limit that is what it counts with: a box that holds
+        an older limit must not go on with it because there is no room."""
+        return self.counted_ma - self.counted_ma % STEP_MA if self.current_ma is None else self.current_ma
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -113,9 +119,9 @@ def pace(seats: Sequence[Seat], bounds: Bounds, raised: Sequence[Raised], now_s:
     up, added = _raises(rising, bounds, recent, now_s)
     sent_up = {command.ref for command in up}
     same += [
-        _command(seat, seat.current_ma, raising=False)
+        _command(seat, seat.held_ma, raising=False)
         for seat in rising
-        if seat.ref not in sent_up and seat.current_ma is not None and _due(seat, now_s, duration_s)
+        if seat.ref not in sent_up and (seat.current_ma is None or _due(seat, now_s, duration_s))
     ]
     commands = (*down, *same, *up)
     cars = {seat.ref: seat.car for seat in seats}

@@ -47,6 +47,13 @@ def test_a_refused_or_unanswered_reduction_counts_with_the_old_value_until_that_
         assert count(book, 122.0) == (8000 if outcome is LimitOutcome.SILENT else ALONE)
 
 
+def test_a_charger_that_refuses_may_have_no_limit_any_more() -> None:
+    """It refuses every TxProfile once it has ended the transaction: then its fallback governs."""
+    stopped = told(Book(1), 0, 0.0, LimitOutcome.CONFIRMED)
+    assert count(told(stopped, 8000, 50.0, LimitOutcome.SILENT), 52.0) == 8000
+    assert count(told(stopped, 0, 50.0, LimitOutcome.REFUSED), 52.0) == ALONE
+
+
 def test_an_unanswered_raise_may_be_in_force() -> None:
     book = told(told(Book(1), 8000, 0.0, LimitOutcome.CONFIRMED), 16000, 50.0, LimitOutcome.SILENT, took_s=15.0)
     assert count(book, 70.0) == 16000

@@ -47,6 +47,16 @@ def test_a_car_that_stays_above_its_limit_is_disobedient_until_it_obeys() -> Non
     assert not seen(one, 60.0, 6900).disobedient
 
 
+def test_a_reduction_that_is_not_felt_after_20_seconds_is_late_and_not_yet_disobedience() -> None:
+    one = replace(limited(6000, 0.0), book=replace(limited(6000, 0.0).book, past=((16000, 0.0),)))
+    assert not seen(one, 19.0, 9000).late
+    one = seen(one, 20.0, 9000)
+    assert (one.late, one.disobedient) == (True, False)
+    assert not seen(one, 23.0, 6500).late
+    read_before = car.observe(replace(one, late=False), BOX, Sample(19.0, (9000, 9000, 9000)), 25.0)
+    assert not read_before.late
+
+
 def test_a_car_that_takes_nothing_sleeps_after_two_minutes() -> None:
     one = limited(6000, 0.0)
     for at_s in range(0, 130, 10):

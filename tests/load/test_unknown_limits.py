@@ -1,0 +1,89 @@
+"""A box whose limit is not what we told it last: after our restart, after its transaction, or because it ignores us."""
+
+from __future__ import annotations
+
+from gateway.model import LimitOutcome
+from tests.load.building import Box, Building, circuit, connector
+from tests.load.test_control_loop import charging, fits, living
+
+
+def held_from_before(building: Building, name: str, limit_ma: int, wants_ma: int = 32000) -> Box:
+    """A transaction that ran before we started, with a limit that we do not remember."""
+    box = building.start(name)
+    box.profile = (limit_ma, building.clock.now_s + 115)
+    box.wants_ma = wants_ma
+    return box
+
+
+async def test_after_a_restart_a_car_that_draws_more_than_there_is_room_for_is_told_at_once() -> None:
+    """Its minimum is less than it draws, so no room must be found for it first (it kept its old limit for 2 min)."""
+    async with living(connector("a"), connector("b", fallback_ma=6000)) as building:
+        building.house_ma = (20000, 20000, 20000)
+        boxes = [held_from_before(building, "a", 12000), held_from_before(building, "b", 12000)]
+        began_s = building.clock.now_s
+        await building.run(40)
+        for box in boxes:
+            at_s, limit_ma, raising = box.limits[0]
+            assert (limit_ma, raising) == (6000, False)
+            assert at_s - began_s <= 5
+        assert max(building.loads("house")) <= 40000
+        fits(building)()
+
+
+async def test_after_a_restart_a_box_whose_car_sleeps_is_told_at_once_too() -> None:
+    """Its car draws nothing and there is no room to begin: it is told its fallback, not left with 16 A."""
+    async with living(connector("a"), connector("b")) as building:
+        building.house_ma = (30000, 30000, 30000)
+        sleeping, busy = held_from_before(building, "a", 16000, wants_ma=0), held_from_before(building, "b", 9000)
+        await building.run(5)
+        assert [limit_ma for _, limit_ma, _ in sleeping.limits] == [0]
+        assert busy.limits[0][1] == 6000
+        await building.run(10, fits(building))
+
+
+async def ended_unseen(building: Building, status: str) -> Box:
+    """Box a is told 0 A by its backend; then its transaction ends, and nobody can write that down."""
+    box = building.boxes[connector("a").ref]
+    box.csms_ma = 0
+    await charging(building, "a", "b")
+    assert building.shown("a")["reserved_a"] == 0
+    box.profile, box.answer, box.status, box.wants_ma = None, LimitOutcome.REFUSED, status, 0
+    return box
+
+
+async def test_a_box_that_says_its_car_has_gone_counts_with_its_fallback_though_it_refuses_limits() -> None:
+    boxes = [connector("a", fallback_ma=6000), connector("b")]
+    async with living(*boxes, circuits=[circuit(limit_a=20, meter="grid")]) as building:
+        await ended_unseen(building, "Available")
+        await building.run(2)
+        assert (building.shown("a")["reserved_a"], building.shown("a")["reason"]) == (6.0, "leaving")
+        await building.run(30)
+        assert building.shown("a")["reason"] == "leaving"  # also once it has refused a limit
+        await building.run(30, fits(building))
+
+
+async def test_a_box_that_refuses_a_limit_may_have_ended_its_transaction_and_counts_with_its_fallback() -> None:
+    boxes = [connector("a", fallback_ma=6000), connector("b")]
+    async with living(*boxes, circuits=[circuit(limit_a=20, meter="grid")]) as building:
+        box = await ended_unseen(building, "SuspendedEVSE")
+        await building.run(70)
+        assert any(at_s > building.clock.now_s - 70 for at_s, _, _ in box.limits)
+        assert (building.shown("a")["reserved_a"], building.shown("a")["reason"]) == (6.0, "unanswered")
+        fits(building)()
+
+
+async def test_others_make_room_in_time_for_a_car_that_does_not_stop() -> None:
+    """All stand at their minimum, so others must stop: with 11 s to follow that is to begin long before 45 s."""
+    boxes = [connector(name, max_ma=6000) for name in "abc"]
+    async with living(*boxes, circuits=[circuit(limit_a=27, meter="grid")]) as building:
+        for box in building.boxes.values():
+            box.follow_after_s = 11.0
+        await charging(building, "a", "b", "c")
+        assert building.loads("house")[0] == 23000
+        building.house_ma = (12000, 5000, 5000)
+        while not (told := [box for box in building.boxes.values() if box.limits[-1][1] == 0]):
+            await building.run(1)
+        told[0].obeys = False
+        await building.run(80)
+        assert building.longest_over_s <= 40
+        assert building.loads("house")[0] <= 27000
