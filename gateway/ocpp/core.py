@@ -60,6 +60,9 @@ class Core:
 
     csms_generation: int = 0
     transactions: dict[int, Transaction] = field(default_factory=dict)
+    ended: set[int] = field(default_factory=set)
+    """Local ids of transactions whose stop has been seen, on disk or not: no current flows for them any more."""
+
     stopping: bool = False
     csms_ready: bool = False
     """The CSMS is connected and has accepted this charger: it answers, and the journal drains."""
@@ -170,6 +173,11 @@ class Core:
                 return transaction
         return None
 
+    def charging(self, connector: int) -> Transaction | None:
+        """The running transaction, unless its stop has been seen and only waits for the disk."""
+        running = self.running(connector)
+        return None if running is None or running.local_id in self.ended else running
+
     def transaction_of(self, message: Message) -> Transaction | None:
         """The transaction that a message belongs to: by its id, else the one running at its connector (quirk 26)."""
         if message.transaction_id is not None and message.transaction_id in self.transactions:
@@ -198,6 +206,7 @@ class Core:
             for old in list(self.transactions.values())[:over]:
                 if old is not running[old.connector]:
                     del self.transactions[old.local_id]
+                    self.ended.discard(old.local_id)
 
     def for_csms(self, message: Message, csms_id: int | None) -> tuple[str, str]:
         """The text of a message with the id that the CSMS knows, and the rule for the trace."""

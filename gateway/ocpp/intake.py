@@ -100,6 +100,8 @@ class Intake:
         core, message = self._core, asked.message
         transaction = None if message.kind is Kind.START else core.transaction_of(message)
         local_id = transaction.local_id if transaction else message.transaction_id
+        if message.kind is Kind.STOP and transaction is not None:
+            core.ended.add(transaction.local_id)
         straight = core.csms_ready and self.replay.idle and not self._local_answer(message)
         ours = message.kind is not Kind.START and not straight
         thin = (

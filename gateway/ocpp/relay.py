@@ -181,7 +181,7 @@ class Relay:
         return [self._connector(one.ref, now) for one in self._core.charger.connectors]
 
     def _connector(self, ref: ConnectorRef, now: Now) -> ConnectorState:
-        running = self._core.running(ref.connector)
+        running = self._core.charging(ref.connector)
         status = self._registration.statuses.get(ref.connector)
         begin_ms = running.start_ms if running else None
         return ConnectorState(

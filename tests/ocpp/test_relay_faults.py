@@ -60,6 +60,25 @@ def test_an_answer_of_the_csms_that_could_not_be_kept_is_kept_later_and_not_aske
     assert _transactions(bench) == [meter("m1", 5, 20)]
 
 
+def test_a_transaction_whose_stop_has_been_seen_is_over_for_the_load_manager_though_the_disk_is_full() -> None:
+    """No current flows for it any more, and the box has dropped its limit: it counts as idle, not with that limit."""
+    bench = Bench().accepted()
+    bench.say("charger", start())
+    bench.say("csms", started("s1", 5))
+    assert bench.relay.connectors(act.Now(bench.utc_ms, 0.0))[0].transaction_id == 5
+    bench.disk_full = True
+    bench.take("charger")
+    bench.say("charger", stop("e1", 5))
+    assert bench.take("charger")[0][2] == "InternalError"
+    assert bench.relay.connectors(act.Now(bench.utc_ms, 0.0))[0].transaction_id is None
+    bench.disk_full = False
+    bench.say("charger", stop("e1", 5))
+    bench.say("csms", [3, "e1", {}])
+    bench.say("charger", start("s2", wh=900))
+    bench.say("csms", started("s2", 6))
+    assert bench.relay.connectors(act.Now(bench.utc_ms, 0.0))[0].transaction_id == 6
+
+
 # Answers of the CSMS
 
 
