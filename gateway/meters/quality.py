@@ -152,7 +152,9 @@ def _rivals(trust: Trust, sample: Sample, limits: Limits, reason: Reason) -> tup
     before, rival = trust.good, trust.rival
     assert before is not None
     swapped = sample.serial is not None and before.serial is not None and sample.serial != before.serial
-    if rival is None or _contradiction(rival, sample, limits) is not None or rival.serial != sample.serial:
+    # A first reading of the new level was taken before anybody had asked who answers there: it bears the old name.
+    known = rival is not None and rival.serial in (sample.serial, before.serial)
+    if rival is None or _contradiction(rival, sample, limits) is not None or not known:
         return replace(trust, rival=sample, rival_since_s=sample.from_s), Verdict(reason)
     held_s = sample.from_s - trust.rival_since_s
     dead_zero = not swapped and not sample.import_wh and not sample.export_wh

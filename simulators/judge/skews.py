@@ -56,10 +56,24 @@ def compare_with_truth(evidence: Evidence, bodies: list[Body], notes: Notes) -> 
                 f"quarter hour {clock}, {name}: {wh} Wh, true are {float(true):.1f}; "
                 f"that is off by {float(off):.1f} Wh, allowed are {float(bound):.1f}",
             )
-    notes.expect(compared > 0, "no quarter hour could be compared with the truth")
+    # A watch may have killed the gateway at every second boundary: then no quarter hour has both its registers.
+    occasion = evidence.must_show or _whole(evidence)
+    notes.expect(compared > 0 or not occasion, "no quarter hour could be compared with the truth")
     notes.figure("compared with the truth", compared)
     notes.figure("largest part of the bound", f"{float(furthest) * 100:.0f} %")
     notes.figure("largest skew", f"{log.largest_ms / 1000:.2f} s")
+
+
+def _whole(evidence: Evidence) -> bool:
+    """Whether the gateway lived at both ends of some quarter hour."""
+
+    def lived(k: int) -> bool:
+        return any(
+            since <= k * QUARTER_MS and k * QUARTER_MS + AT_A_START_MS <= until for since, until in evidence.lives
+        )
+
+    first, last = evidence.lives[0][0] // QUARTER_MS, evidence.end_ms // QUARTER_MS
+    return any(lived(k) and lived(k + 1) for k in range(first, last + 1))
 
 
 Quantity = tuple[str, int, list[tuple[int, Known]]]

@@ -80,6 +80,14 @@ def test_another_serial_with_another_level_is_believed_at_the_second_reading_eve
     assert reasons == [Reason.FALL, None]
 
 
+def test_of_another_meter_the_first_reading_counts_though_its_name_was_asked_for_only_after_it() -> None:
+    """Seed 10055: an exchange 2 s before a quarter hour cost the boundary 6 s, a third reading one cycle later."""
+    _, reasons = run(sample(10, 700), sample(10.4, 700, serial="2"), trust=settled())
+    assert reasons == [Reason.FALL, None]
+    _, reasons = run(sample(10, 700, serial="3"), sample(10.4, 700, serial="2"), trust=settled())
+    assert reasons == [Reason.FALL, Reason.FALL]
+
+
 def test_random_garbage_never_becomes_a_level() -> None:
     garbage = [sample(10 + 5 * i, 10**8 * (1 + i % 3)) for i in range(60)]
     _, reasons = run(*garbage, sample(400, 16_410), trust=settled())
