@@ -23,6 +23,9 @@ IDENTIFY_SLACK_S = 60.0
 IDENTIFY_AGAIN_S = 10.0
 """Of a meter that answers nonsense the serial number is asked no more often than this."""
 
+NAMELESS_AFTER = 3
+"""Silences in a row where the serial number stands, before a meter that never gave it is read without it."""
+
 REFUSES_ADDRESS = frozenset((1, 2, 3))
 """Exception codes that speak of the request (illegal function, address, value); others of the moment."""
 
@@ -40,8 +43,9 @@ class Entry:
     """One meter of the bus and how it stands.
 
     `due_s` is when its next cycle may begin, `misses` the tasks in a row that failed, `proven` the blocks that it has
-    once answered, `named` whether it has once given its serial number, `rested_s` when it may be asked again. After a
-    silence it is left alone for `calm_s`: what it may still send must not pass for the answer to a repeated request.
+    once answered, `named` whether it has once given its serial number, `nameless` how often in a row it was silent when
+    asked for it, `rested_s` when it may be asked again. After a silence it is left alone for `calm_s`: what it may still
+    send must not pass for the answer to a repeated request.
     """
 
     id: str
@@ -56,6 +60,7 @@ class Entry:
     identify_s: float = 0.0
     identified: bool = False
     named: bool = False
+    nameless: int = 0
     misses: int = 0
     rested_s: float = 0.0
     max_block: int | None = None
@@ -72,8 +77,8 @@ class Entry:
         self.blocks = plan_blocks(self.model, gap=self.gap, max_block=self.max_block, absent=self.absent)
 
     def ask_name_again(self) -> None:
-        """A meter that has once given its serial number and then did not was disturbed: it is asked again."""
-        if self.named and "serial" in self.absent:
+        """A meter that was silent about its serial number, or has once given it, was disturbed: it is asked again."""
+        if (self.named or self.nameless) and "serial" in self.absent:
             self.absent -= {"serial"}
             self.replan()
 
@@ -193,7 +198,7 @@ class BusPlan:
         entry, span = task.entry, task.span
         entry.rested_s = now_s + entry.calm_s
         if task.kind is Kind.IDENTIFY and task.done > 0:
-            return self._without(task, "serial", now_s)
+            return self._nameless(task, now_s)
         if task.kind is not Kind.IDENTIFY and not entry.misses and span not in entry.proven:
             learnt = self._shrink(task)
             if learnt is not None:
@@ -206,6 +211,7 @@ class BusPlan:
         entry = task.entry
         entry.rested_s = now_s + entry.rest_s
         if task.kind is Kind.IDENTIFY and task.done > 0:
+            entry.nameless = 0
             return self._without(task, "serial", now_s)
         if task.kind is Kind.IDENTIFY or code not in REFUSES_ADDRESS:
             self._miss(task, now_s)
@@ -250,7 +256,8 @@ class BusPlan:
         self._drop(task)
         if task.kind is Kind.IDENTIFY:
             entry.identified = True
-            entry.named = entry.named or entry.blocks.serial in task.answers
+            if entry.blocks.serial in task.answers:
+                entry.named, entry.nameless = True, 0
             entry.identify_s = now_s + IDENTIFY_EVERY_S
             entry.due_s = now_s
         elif task.kind is Kind.CYCLE:
@@ -267,7 +274,7 @@ class BusPlan:
         entry.due_s = now_s + max(wait_s, min(entry.period_s, BACKOFF_STEP_S))
         if entry.lost:
             # It may come back as another meter, or with other limits.
-            entry.identified, entry.max_block, entry.absent = False, None, frozenset()
+            entry.identified, entry.nameless, entry.max_block, entry.absent = False, 0, None, frozenset()
             entry.replan()
 
     def _drop(self, task: Task) -> None:
@@ -286,6 +293,21 @@ class BusPlan:
         entry.max_block = smaller
         self._replan(entry)
         return Learnt(max_block=smaller)
+
+    def _nameless(self, task: Task, now_s: float) -> Learnt | None:
+        """No answer where the serial number stands. Once is a disturbance: a register without a name bills nobody.
+
+        Some meters are silent there for ever: they are read without it, and asked again ever more rarely.
+        """
+        entry = task.entry
+        entry.nameless += 1
+        if not entry.named and entry.nameless < NAMELESS_AFTER:
+            self._drop(task)
+            entry.due_s = now_s + BACKOFF_STEP_S
+            return None
+        learnt = self._without(task, "serial", now_s)
+        entry.identify_s = now_s + min(IDENTIFY_AGAIN_S * entry.nameless, IDENTIFY_EVERY_S)
+        return learnt if entry.nameless == (1 if entry.named else NAMELESS_AFTER) else None
 
     def _without(self, task: Task, name: str, now_s: float) -> Learnt:
         entry = task.entry

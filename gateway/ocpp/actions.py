@@ -259,7 +259,7 @@ class SaveAccepted:
 
 @dataclass(frozen=True, slots=True)
 class SaveStatus:
-    """Keep a connector's newest status."""
+    """Keep a connector's newest status. `at_ms` is when it came."""
 
     connector: int
     payload: str

@@ -29,12 +29,13 @@ _HOLD = "boot waits"
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A connector's newest StatusNotification."""
+    """A connector's newest StatusNotification. `at_ms` is when it came, however late the CSMS hears of it."""
 
     connector: int
     status: str
     payload: str
     told: bool
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class Registration:
         if connector is None or not 0 <= connector <= MAX_CONNECTOR:
             self.relay(message)
             return
-        self.statuses[connector] = Status(connector, message.status or "", payload, told=False)
+        self.statuses[connector] = Status(connector, message.status or "", payload, False, core.now.utc_ms)
         core.to_csms.submit(
             Call(
                 message.frame.message_id, message.frame.text, RELAYED, Priority.RELAYED,
@@ -199,7 +200,7 @@ class Registration:
         status = self.statuses.get(connector)
         if status is not None and status.payload == payload:
             self.statuses[connector] = replace(status, told=told)
-            self._core.do(SaveStatus(connector, payload, self._core.now.utc_ms, told))
+            self._core.do(SaveStatus(connector, payload, status.at_ms, told))
 
     def relay(self, message: Message) -> None:
         """Everything that is no transaction message: the CSMS answers, or we do (rules R11, R47)."""

@@ -269,7 +269,7 @@ def reading_text(reading: Reading | None) -> str | None:
 
 def _status(row: chargers.StatusRow) -> Status:
     status = json.loads(row.payload).get("status")
-    return Status(row.connector, status if isinstance(status, str) else "", row.payload, row.told)
+    return Status(row.connector, status if isinstance(status, str) else "", row.payload, row.told, row.at_ms)
 
 
 def _transaction(row: transactions.TransactionRow, answer: str = "") -> act.Transaction:

@@ -29,10 +29,12 @@ def end_of(
     """The end of a stopped session by the good readings `known` of its meter; None while it must wait for one.
 
     `cursor` names who reads the journal. `until_ms` is when the next session at the connector began, None where none
-    did: a reading after that belongs to the next one, too.
+    did: a reading after that belongs to the next one, too. Where the session began on a meter with a serial number,
+    a reading without one ends nothing: it may be another meter's, exchanged while nobody looked.
     """
     if session.meter is None:
         return End(machine.without_end(session, Reason.NO_METER), None)
+    known = [one for one in known if _is_named(session, one)]
     if session.stopped_in_the_past:
         return _in_the_past(db, session, session.meter, known, tolerance_ms)
     good = [one for one in known if one.import_wh is not None and one.requested_ms >= (session.stop_arrived_ms or 0)]
@@ -53,13 +55,17 @@ def _in_the_past(
     at_ms = session.stop_ms or 0
     if at_ms < session.begin_ms - tolerance_ms:
         return End(machine.without_end(session, Reason.BEFORE_US), None)
-    around = [*known, *_kept_around(db, meter, at_ms)]
+    around = [*known, *(one for one in _kept_around(db, meter, at_ms) if _is_named(session, one))]
     flat = machine.flat_around(around, at_ms)
     if flat is not None:
         return End(machine.end_reading(session, flat), flat)
     if any(one.requested_ms > at_ms for one in around):
         return End(machine.without_end(session, Reason.CHARGER_ONLY), None)
     return None
+
+
+def _is_named(session: Session, reading: Reading) -> bool:
+    return session.meter_serial is None or reading.serial is not None
 
 
 def _kept_around(db: Connection, meter: str, at_ms: int) -> list[Reading]:

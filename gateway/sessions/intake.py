@@ -17,7 +17,7 @@ from gateway.sessions.restamping import steps_since
 from gateway.sessions.session import Reason, Session, State
 from gateway.sessions.writing import Writer, ended_event, new_id
 from gateway.site import Connector, Site
-from gateway.store import intervals, journal, readings, sessions
+from gateway.store import chargers, intervals, journal, readings, sessions
 from gateway.store.journal import JournalRow
 
 CURSOR = "sessions"
@@ -249,7 +249,21 @@ class _Step:
         start_lag = _lag(start.at_ms, _payload(start).get("timestamp")) if start is not None else None
         stop_lag = _lag(row.at_ms, payload.get("timestamp"))
         steps = steps_since(self._db, start.at_ms) if start is not None else []
-        return machine.stop_time(start_lag, stop_lag, row.at_ms, self._intake.tolerance_ms, steps)
+        right = start is not None and self._clock_right(row.charger, start.at_ms)
+        return machine.stop_time(start_lag, stop_lag, row.at_ms, self._intake.tolerance_ms, steps, clock_right=right)
+
+    def _clock_right(self, charger: str, since_ms: int) -> bool:
+        """Whether a status that came since the start bears the time at which it came.
+
+        A box sends a message again after a minute or at its next connection: at start and at stop the same lag may be
+        that, and no clock that is wrong. A status is not kept and sent again; what it bears is the box's clock.
+        """
+        for status in chargers.statuses(self._db, charger):
+            lag_ms = _lag(status.at_ms, json.loads(status.payload).get("timestamp"))
+            in_time = lag_ms is not None and abs(lag_ms) <= self._intake.tolerance_ms
+            if in_time and status.at_ms >= since_ms and not steps_since(self._db, status.at_ms):
+                return True
+        return False
 
     def finish(self, session: Session, more: Sequence[Reading] = (), until_ms: int | None = None) -> Session:
         """End a stopped session if its end register is there; the session as it then is.

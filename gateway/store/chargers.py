@@ -27,7 +27,7 @@ class ChargerRow:
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """The newest StatusNotification of a connector; `told` when the CSMS has it."""
+    """The newest StatusNotification of a connector: it came at `at_ms`, and is `told` when the CSMS has it."""
 
     connector: int
     payload: str

@@ -204,17 +204,63 @@ def test_a_value_that_the_meter_does_not_have_is_learnt_once() -> None:
 
 
 def test_a_meter_without_a_serial_number_is_read_all_the_same() -> None:
-    for silent in (True, False):
-        plan = plan_of(5)
-        task = plan.next(0)
-        assert task is not None
-        plan.answered(task, answer(task, 0), 0.1)
-        learnt = plan.silent(task, 0.2) if silent else plan.refused(task, 2, 0.2)
-        assert learnt is not None
-        assert learnt.absent == "serial"
-        task = plan.next(0.3)
-        assert task is not None
-        assert task.kind is Kind.CYCLE
+    plan = plan_of(5)
+    task = plan.next(0)
+    assert task is not None
+    plan.answered(task, answer(task, 0), 0.1)
+    learnt = plan.refused(task, 2, 0.2)
+    assert learnt is not None
+    assert learnt.absent == "serial"
+    task = plan.next(0.3)
+    assert task is not None
+    assert task.kind is Kind.CYCLE
+
+
+def nameless(plan: BusPlan, silences: int) -> tuple[list[str | None], list[float]]:
+    """The meter gives all but its serial number, where it is silent: what was learnt each time, and when."""
+    learnt: list[str | None] = []
+    at: list[float] = []
+    now_s = 0.0
+    while len(at) < silences:
+        now_s = max(now_s + SLOT_S, plan.due_s())
+        task = plan.next(now_s)
+        if task is not None and task.kind is Kind.IDENTIFY and task.done == 1:
+            found = plan.silent(task, now_s)
+            learnt.append(found and found.absent)
+            at.append(now_s)
+        elif task is not None:
+            plan.answered(task, answer(task, now_s), now_s)
+    return learnt, at
+
+
+def test_a_meter_that_is_silent_about_its_serial_number_is_asked_three_times_before_it_is_read() -> None:
+    """Seed 10031: one lost answer after a start, and a session was signed without the number of its meter."""
+    plan = plan_of(5)
+    learnt, at = nameless(plan, 3)
+    assert learnt == [None, None, "serial"]
+    assert at[-1] < 6
+    task = plan.next(at[-1] + 1)
+    assert task is not None
+    assert task.kind is Kind.CYCLE
+    assert not plan.entries["m0"].lost
+
+
+def test_a_meter_that_stays_silent_about_its_serial_number_is_asked_ever_more_rarely_and_told_once() -> None:
+    learnt, at = nameless(plan_of(5), 50)
+    assert [name for name in learnt if name] == ["serial"]
+    pauses = [after - before for before, after in itertools.pairwise(at)]
+    assert 29 < pauses[2] < 40
+    assert 299 < pauses[-1] < 310
+
+
+def test_a_meter_that_was_silent_about_its_serial_number_is_asked_again_and_known_then() -> None:
+    plan = plan_of(5)
+    _, at = nameless(plan, 3)
+    bus = Bus(plan)
+    bus.now_s = at[-1]
+    bus.run(at[-1] + 40)
+    assert plan.entries["m0"].named
+    assert plan.entries["m0"].blocks.serial is not None
 
 
 def test_a_meter_that_is_busy_is_tried_again_not_shrunk() -> None:

@@ -91,7 +91,7 @@ class FakeMeters:
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
         self.registers: dict[str, tuple[int, int | None]] = {}
-        self.serials: dict[str, str] = {}
+        self.serials: dict[str, str | None] = {}
         self.silent: set[str] = set()
         self.asked: list[str] = []
         self._seen: dict[str, list[Reading]] = {}

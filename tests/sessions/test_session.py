@@ -104,6 +104,13 @@ def test_when_it_stopped(start_lag_s: int | None, stop_lag_s: int | None, expect
     assert stop_time(lags[0], lags[1], 10_000_000, 10_000) == 10_000_000 + expected_s * 1000
 
 
+def test_the_same_lag_at_start_and_stop_is_no_wrong_clock_where_the_clock_is_known_to_be_right() -> None:
+    """Seed 10054: start and stop were both sent again after a minute, and the stop counted as one of now."""
+    assert stop_time(60_000, 60_000, 10_000_000, 10_000, clock_right=True) == 9_940_000
+    assert stop_time(60_000, 0, 10_000_000, 10_000, clock_right=True) == 10_000_000
+    assert stop_time(0, 60_000, 10_000_000, 10_000, [60_000], clock_right=True) == 9_940_000
+
+
 def test_a_register_is_known_in_between_only_where_it_is_flat() -> None:
     flat = [reading(1000, 5), reading(2000, 7), reading(3000, 7), reading(4000, 8)]
     assert flat_around(flat, 2500) == flat[2]

@@ -11,7 +11,10 @@ import pytest
 
 from gateway.records.verify import Link, Verdict, check_sequence, verify_ocmf
 from gateway.sessions import intake
-from gateway.store import records, sessions
+from gateway.store import chargers, records, sessions
+from gateway.store.chargers import StatusRow
+
+from .conftest import ms
 
 
 async def one(house: Any) -> dict[str, Any]:
@@ -288,6 +291,43 @@ async def test_a_swapped_meter_is_not_billed(house: Any) -> None:
         session = await ended(house)
     assert session["unbillable_reason"] == "meter_swapped"
     assert any(event.kind == "meter_swapped" for event in house.events)
+
+
+async def test_a_session_ends_with_a_reading_that_names_its_meter(house: Any) -> None:
+    """Seed 10031: after a restart the serial number was not read yet, and the signed end named no meter."""
+    async with house.running():
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        house.at("09:20:00")
+        house.meters.serials["m1"] = None
+        house.meters.registers["m1"] = (8_000, None)
+        await house.stop(1)
+        await house.until("SELECT state FROM session", "stopped")
+        house.at("09:20:05")
+        house.meters.poll("m1")
+        house.at("09:20:10")
+        house.meters.serials["m1"] = "SN-m1"
+        house.meters.poll("m1")
+        session = await ended(house)
+    assert (session["billable"], session["end_ms"]) == (1, ms("2026-04-15T09:20:10Z"))
+    record = json.loads((await house.bodies("session.end.v1"))[0]["ocmf_end"].split("|")[1])
+    assert record["MS"] == "SN-m1"
+
+
+async def test_a_stop_that_was_sent_again_is_in_the_past_where_the_box_tells_the_right_time_else(house: Any) -> None:
+    """Seeds 10054, 10058: start and stop each came a minute late, as with a clock that is wrong."""
+    async with house.running():
+        await house.start(1, payload={"timestamp": "2026-04-15T09:09:00Z"})
+        for time, wh in (("09:15:00", 7_400), ("09:18:50", 7_600), ("09:19:10", 7_600), ("09:19:50", 7_601)):
+            house.at(time)
+            house.meters.registers["m1"] = (wh, None)
+            house.meters.poll("m1")
+        status = StatusRow(1, '{"timestamp":"2026-04-15T09:15:00.100Z"}', ms("2026-04-15T09:15:00.200Z"), True)
+        await house.db.run(lambda db: chargers.save_status(db, "box1", status))
+        house.at("09:20:00")
+        await house.stop(1, payload={"timestamp": "2026-04-15T09:19:00Z"})
+        session = await ended(house)
+    assert (session["stop_ms"], session["end_wh"]) == (ms("2026-04-15T09:19:00Z"), 7_600)
 
 
 async def test_texts_that_the_charger_signed_are_kept_byte_for_byte(house: Any) -> None:
