@@ -172,4 +172,7 @@ def _lost(evidence: Evidence, given: Frame, answer: Frame) -> bool:
     slow = evidence.spans("uplink_slow", "uplink_fast", "link")
     if any(since <= answer.at_ms <= until + slack for _, since, until in slow):
         return True  # it may have been on its way while the gateway answered itself
+    half_open = evidence.spans("uplink_half_open", "uplink_whole", "link")
+    if any(since - slack <= given.at_ms <= until + slack for _, since, until in half_open):
+        return True  # it was swallowed, and the CSMS could not notice
     return any(given.at_ms - slack <= one.at_ms <= answer.at_ms + slack for one in breaks)

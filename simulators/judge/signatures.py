@@ -14,8 +14,8 @@ HONEST_LETTERS = ("U", "I")
 TIME_MS = 15_000
 """A signed reading lies so close to the begin or end of its session."""
 
-LATE_MS = 60_000
-"""The end of a session whose stop came late is a reading beside it, with the register unmoved in between."""
+LATE_MS = 900_000
+"""The end of a session whose stop came late is a reading no further beside it, with the register unmoved in between."""
 
 
 def check(evidence: Evidence) -> Finding:
@@ -82,8 +82,10 @@ def _says(
     name = f"{session.name}: the signed {which}"
     notes.expect(reading.wh == end[f"{which}_wh"], f"{name} says {reading.wh} Wh, the session {end[f'{which}_wh']}")
     distance = abs(reading.at_ms - parse_utc(end[which]))
-    bound_ms = TIME_MS if evidence.must_show or which == "begin" else LATE_MS
-    notes.expect(distance <= bound_ms + evidence.widen_ms, f"{name} lies {distance / 1000:.1f} s beside the session's")
+    late = which == "end" and distance <= LATE_MS and _stood_still(evidence, end, reading)
+    notes.expect(
+        distance <= TIME_MS + evidence.widen_ms or late, f"{name} lies {distance / 1000:.1f} s beside the session's"
+    )
     notes.expect(record.user == end["id_tag"], f"{name} names the user {record.user!r}, the session {end['id_tag']!r}")
     notes.expect(reading.status == "G", f"{name} has status {reading.status}")
     if end.get("meter_serial"):
@@ -93,6 +95,22 @@ def _says(
         )
     if end["signed_by"] == "gateway":
         notes.expect(reading.time_letter in HONEST_LETTERS, f"{name} claims time letter {reading.time_letter}")
+
+
+def _stood_still(evidence: Evidence, end: Body, reading: ocmf.SignedReading) -> bool:
+    """The stop came late, and the meter gave this register before it and gives it after: so it was at the stop."""
+    stop_ms = parse_utc(end["end"])
+    if end["end"] != end["stop"] or reading.at_ms < stop_ms:
+        return False
+    around = ((stop_ms - LATE_MS, stop_ms), (reading.at_ms - evidence.slack_ms, reading.at_ms + TIME_MS))
+    return all(
+        evidence.rows(
+            "truth.db",
+            "SELECT 1 FROM served WHERE meter = ? AND import_wh = ? AND at_ms BETWEEN ? AND ? LIMIT 1",
+            (end["meter"], end["end_wh"], since, until),
+        )
+        for since, until in around
+    )
 
 
 def _page(evidence: Evidence, text: str, pages: dict[tuple[str, str, str, str], str], notes: Notes) -> None:

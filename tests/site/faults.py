@@ -63,7 +63,9 @@ class Faults:
 
     async def _csms_half_open(self, fault: Fault) -> None:
         self._tell("uplink_cut", link="csms")
+        self._tell("uplink_half_open", link="csms")
         await self._half_open("csms:80", fault)
+        self._tell("uplink_whole", link="csms")
         self._tell("uplink_cut", link="csms")
 
     async def _broker_half_open(self, fault: Fault) -> None:

@@ -328,6 +328,24 @@ def second_split(run: Run, delta: int) -> None:
     run.bodies.append(("billing", "split.v1", {**split, "version": 2, "delta_solar_wh": delta}))
 
 
+def late_end(run: Run, moved: bool) -> None:
+    """box1's stop of 13:05 came ten minutes late; the signed end is the reading after it. Or had the register moved?"""
+    wh = run.body("session.end.v1", session="s-a")["end_wh"]
+    run.body("session.end.v1", session="s-a").update(
+        end=iso(at("13:05")), stop=iso(at("13:05")), ocmf_end=ocmf(2, "E", "CARD-A", "box1", wh, at("13:05:50"))
+    )
+    run.served.append(("m1", at("13:04:59"), wh - moved, None))
+    run.served.append(("m1", at("13:05:50"), wh, None))
+
+
+def swallowed_answer(run: Run) -> None:
+    """The CSMS answered on a connection that was half open, and the gateway answered by itself."""
+    cut_answer(run)
+    run.story = [line for line in run.story if line["t"] != at("11:55") or line["what"] != "uplink_cut"]
+    run.story.append({"t": at("11:54"), "what": "uplink_half_open", "link": "csms"})
+    run.story.append({"t": at("11:58"), "what": "uplink_whole", "link": "csms"})
+
+
 def cut_answer(run: Run) -> None:
     """The CSMS answered a start, the cut swallowed it, and the gateway answered by itself."""
     answer = '[3,"s-b-start",{"transactionId":1001,"idTagInfo":{"status":"Accepted"}}]'
@@ -368,6 +386,8 @@ CASES = (
     Case("not billable, but with energy", ("I5",), "has energy", lambda run: unbillable(run, "no register", 5)),
     Case("the signed text says something else", ("I5",), "says", lambda run: run.body(
         "session.end.v1", session="s-a").update(ocmf_end=ocmf(2, "E", "CARD-A", "box1", 1, at("13:05:01")))),
+    Case("a signed end far beside a stop at which the register moved", ("I5",), "50.0 s beside", lambda run: late_end(
+        run, True)),
     Case("energy is not end - begin", ("I6",), "the registers differ", lambda run: run.body(
         "session.end.v1", session="s-a").update(energy_wh=1)),
     Case("end register one up", ("I6",), "gave no", end_register_up),
@@ -415,6 +435,8 @@ ALLOWED = (
     Case("a second split with its difference", (), "", lambda run: second_split(run, 0)),
     Case("a lane that has no record yet", (), "", empty_lane),
     Case("an answer that the cut swallowed", (), "", cut_answer),
+    Case("an answer that a half-open connection swallowed", (), "", swallowed_answer),
+    Case("a signed end far beside a stop at which the register stood still", (), "", lambda run: late_end(run, False)),
     Case("a car's first three seconds", (), "", lambda run: draws_first_seconds(run)),
 )
 
