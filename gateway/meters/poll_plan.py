@@ -44,8 +44,8 @@ class Entry:
 
     `due_s` is when its next cycle may begin, `misses` the tasks in a row that failed, `proven` the blocks that it has
     once answered, `named` whether it has once given its serial number, `nameless` how often in a row it was silent when
-    asked for it, `rested_s` when it may be asked again. After a silence it is left alone for `calm_s`: what it may still
-    send must not pass for the answer to a repeated request.
+    asked for it, `rested_s` when it may be asked again. After a silence it is left alone for `calm_s`: what it may
+    still send must not pass for the answer to a repeated request.
     """
 
     id: str

@@ -179,6 +179,18 @@ class Evidence:
         ]
         return sum(jumps) if jumps else None
 
+    def delay_ms(self, charger: str, at_ms: int) -> int:
+        """How much longer than usual a frame that reaches a box at a time may have been on its way."""
+        slow = {told.at_ms: int(told.data["ms"]) for told in self.told("charger_slow")}
+        return max(
+            (
+                slow[since]
+                for box, since, until in self.spans("charger_slow", "charger_fast", "charger")
+                if box == charger and since <= at_ms <= until + slow[since]
+            ),
+            default=0,
+        )
+
     def lied(self, meter: str, since_ms: int, until_ms: int) -> bool:
         """The meter answered with a register that stood still, some time between."""
         spans = self.spans("meter_lies", "meter_honest", "meter")

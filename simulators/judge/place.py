@@ -20,10 +20,14 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Who and what is in the building. `meters_of` are the meters whose sum is a participant's consumption."""
+    """Who and what is in the building. `meters_of` are the meters whose sum is a participant's consumption.
+
+    `call_timeout_s` is how long the gateway waits for an answer, in link time.
+    """
 
     timezone: ZoneInfo
     period: str
+    call_timeout_s: float
     boxes: dict[str, Box]
     circuits: tuple[str, ...]
     grid: str
@@ -49,6 +53,7 @@ def place(site: dict[str, Any]) -> Place:
     return Place(
         timezone=ZoneInfo(site["site"]["timezone"]),
         period=split.get("period", "month"),
+        call_timeout_s=float(site.get("ocpp", {}).get("call_timeout_s", 15)),
         boxes=boxes,
         circuits=tuple(circuit["id"] for circuit in site.get("circuit", [])),
         grid=roles["grid"][0],

@@ -134,8 +134,8 @@ def _answers_down(evidence: Evidence, traffic: Traffic, notes: Notes) -> tuple[i
         for answer in exchange.answers:
             candidates = traffic.of_csms(answer, evidence.slack_ms)
             wrong = [_answer_differs(one, answer, exchange, used[exchange.charger]) for one in candidates]
-            lost = all(wrong) and bool(candidates) and _lost(evidence, candidates[-1], answer)
-            if not candidates or lost or _kept(exchange, candidates, answer):
+            missed = all(wrong) and bool(candidates) and _missed(evidence, exchange, candidates, answer)
+            if not candidates or missed or _kept(exchange, candidates, answer):
                 own += 1
                 continue
             relayed += 1
@@ -165,6 +165,11 @@ def _kept(exchange: Exchange, given: list[Frame], answer: Frame) -> bool:
     return again or all(one.kind == ERROR for one in given)
 
 
+def _missed(evidence: Evidence, exchange: Exchange, given: list[Frame], answer: Frame) -> bool:
+    """The gateway had not got the CSMS's answer when it answered for itself."""
+    return _lost(evidence, given[-1], answer) or _crossed(evidence, exchange, given, answer)
+
+
 def _lost(evidence: Evidence, given: Frame, answer: Frame) -> bool:
     """Between the CSMS's answer and the charger's something broke: the CSMS's may have been lost on the way."""
     breaks = evidence.told("uplink_cut", "charger_cut", "gateway_killed", "gateway_stopped")
@@ -176,3 +181,11 @@ def _lost(evidence: Evidence, given: Frame, answer: Frame) -> bool:
     if any(since - slack <= given.at_ms <= until + slack for _, since, until in half_open):
         return True  # it was swallowed, and the CSMS could not notice
     return any(given.at_ms - slack <= one.at_ms <= answer.at_ms + slack for one in breaks)
+
+
+def _crossed(evidence: Evidence, exchange: Exchange, given: list[Frame], answer: Frame) -> bool:
+    """The charger had waited for a CALL timeout, and the CSMS's answer met the gateway's own on its way."""
+    timeout_ms = evidence.place.call_timeout_s * evidence.speed * 1000
+    waited = any(answer.at_ms - one.at_ms >= timeout_ms - evidence.slack_ms for one in exchange.sent)
+    way_ms = evidence.slack_ms + evidence.delay_ms(exchange.charger, answer.at_ms)
+    return waited and all(one.at_ms >= answer.at_ms - way_ms for one in given)

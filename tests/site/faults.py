@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .house import House
 
 FRESH_REGISTER_WH = 250.0
+SLOW_BOX_S = 2.5
 
 
 class Faults:
@@ -131,7 +132,9 @@ class Faults:
         self._tell("charger_cut", charger=fault.target)
 
     async def _box_link_slow(self, fault: Fault) -> None:
-        await self._lost(fault, self._slow(_link(fault), fault, 2.5))
+        self._tell("charger_slow", charger=fault.target, ms=round(SLOW_BOX_S * 1000))
+        await self._lost(fault, self._slow(_link(fault), fault, SLOW_BOX_S))
+        self._tell("charger_fast", charger=fault.target)
 
     async def _lost(self, fault: Fault, happening: Any) -> None:
         self._tell("charger_lost", charger=fault.target, disobeys=False)

@@ -346,6 +346,19 @@ def swallowed_answer(run: Run) -> None:
     run.story.append({"t": at("11:58"), "what": "uplink_whole", "link": "csms"})
 
 
+def late_answer(run: Run, after_s: int, slow_ms: int) -> None:
+    """The CSMS answered a start after a CALL timeout; on a slow link the gateway's own answer came after that."""
+    run.site += "\n[ocpp]\ncall_timeout_s = 15\n"
+    run.speed = 1.0
+    answer = '[3,"s-b-start",{"transactionId":1001,"idTagInfo":{"status":"Accepted"}}]'
+    run.story = [line for line in run.story if line["what"] != "uplink_cut"]
+    run.story.append({"t": at("11:54"), "what": "charger_slow", "charger": "box2", "ms": slow_ms})
+    run.story.append({"t": at("11:58"), "what": "charger_fast", "charger": "box2"})
+    run.csms_wire.append({"t": at("11:55") + 1000 * after_s, "charger": "box2", "dir": "out", "frame": answer})
+    for line in frames(run, True, "s-b-start", call=False):
+        line["t"] = at("11:55") + 20_000
+
+
 def cut_answer(run: Run) -> None:
     """The CSMS answered a start, the cut swallowed it, and the gateway answered by itself."""
     answer = '[3,"s-b-start",{"transactionId":1001,"idTagInfo":{"status":"Accepted"}}]'
@@ -412,6 +425,8 @@ CASES = (
     Case("the gateway's word is old", ("I8",), "older than the last stop", old_state),
     Case("resent with other bytes", ("I8",), "other bytes", lambda run: run.duplicate.append(
         (GW, EPOCH, "billing", 1, 0))),
+    Case("a start answered by the gateway though the CSMS had", ("I10",), "s-b-start", lambda run: late_answer(
+        run, 17, 2500)),
     Case("a rewritten call", ("I10",), "from byte", lambda run: rewrite(run, False, "s-a-mv2", call=True)),
     Case("a rewritten answer", ("I10",), "the answer to s-a-mv2", lambda run: rewrite(
         run, True, "s-a-mv2", call=False)),
@@ -436,6 +451,7 @@ ALLOWED = (
     Case("a lane that has no record yet", (), "", empty_lane),
     Case("an answer that the cut swallowed", (), "", cut_answer),
     Case("an answer that a half-open connection swallowed", (), "", swallowed_answer),
+    Case("an answer that met the gateway's own on a slow link", (), "", lambda run: late_answer(run, 18, 2500)),
     Case("a signed end far beside a stop at which the register stood still", (), "", lambda run: late_end(run, False)),
     Case("a car's first three seconds", (), "", lambda run: draws_first_seconds(run)),
 )
