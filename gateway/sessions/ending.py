@@ -45,7 +45,7 @@ def end_of(
         db, cursor, session.charger, session.connector, first.requested_ms
     ):  # another session there may have begun before this reading: its start decides
         return None
-    return End(machine.end_reading(session, first), first)
+    return _ended(db, session, session.meter, first)
 
 
 def _in_the_past(
@@ -58,10 +58,22 @@ def _in_the_past(
     around = [*known, *(one for one in _kept_around(db, meter, at_ms) if _is_named(session, one))]
     flat = machine.flat_around(around, at_ms)
     if flat is not None:
-        return End(machine.end_reading(session, flat), flat)
+        return _ended(db, session, meter, flat)
     if any(one.requested_ms > at_ms for one in around):
         return End(machine.without_end(session, Reason.CHARGER_ONLY), None)
     return None
+
+
+def _ended(db: Connection, session: Session, meter: str, reading: Reading) -> End:
+    same = session.meter_serial is not None or reading.serial in (None, *_names_before(db, meter, session.begin_ms))
+    return End(machine.end_reading(session, reading, same_meter=same), reading)
+
+
+def _names_before(db: Connection, meter: str, at_ms: int) -> list[str]:
+    """The serial numbers that a meter gave shortly before an instant; one that was taken away does not come back."""
+    row, kept = intervals.get(db, interval_of(at_ms)), readings.kept_before(db, meter, at_ms)
+    found = [row.boundary.get(meter) if row is not None else None, kept]
+    return [one.serial for one in found if one is not None and one.serial is not None]
 
 
 def _is_named(session: Session, reading: Reading) -> bool:

@@ -208,8 +208,11 @@ def stopped(session: Session, stop: Stop) -> Session:
     )  # fmt: skip
 
 
-def end_reading(session: Session, reading: Reading) -> Session:
-    """The end register is there: the session is billable if begin and end belong together."""
+def end_reading(session: Session, reading: Reading, *, same_meter: bool = True) -> Session:
+    """The end register is there: the session is billable if begin and end belong together.
+
+    `same_meter` is False where the begin names no meter and nothing shows that it was the one that the end names.
+    """
     state = next_state(session.state, Kind.END_READING)
     in_the_past = session.stopped_in_the_past
     ended = replace(
@@ -220,14 +223,14 @@ def end_reading(session: Session, reading: Reading) -> Session:
         end_wh=reading.import_wh,
         end_provenance="meter",
     )
-    return _judged(ended, reading)
+    return _judged(ended, reading, same_meter)
 
 
-def _judged(ended: Session, reading: Reading) -> Session:
+def _judged(ended: Session, reading: Reading, same_meter: bool) -> Session:
     reason: Reason | None = None
     if ended.begin_wh is None or ended.begin_provenance != "meter":
         reason = Reason.NO_BEGIN
-    elif ended.meter_serial and reading.serial and ended.meter_serial != reading.serial:
+    elif not same_meter or (ended.meter_serial and reading.serial and ended.meter_serial != reading.serial):
         reason = Reason.SWAPPED
     elif reading.import_wh is None or reading.import_wh < ended.begin_wh:
         reason = Reason.WENT_BACK

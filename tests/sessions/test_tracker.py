@@ -314,6 +314,29 @@ async def test_a_session_ends_with_a_reading_that_names_its_meter(house: Any) ->
     assert record["MS"] == "SN-m1"
 
 
+@pytest.mark.parametrize(
+    ("before", "billable"), [("SN-m1", 1), ("OTHER", 0), (None, 0)], ids=["the same", "another", "none"]
+)
+async def test_a_begin_without_a_name_is_billed_where_the_meter_was_known_before(
+    house: Any, before: str | None, billable: int
+) -> None:
+    """A meter that told its serial number only in between may have been exchanged since the begin."""
+    house.meters.serials["m1"] = before
+    async with house.running():
+        await house.boundary("09:15:00")
+        house.at("09:15:20")
+        house.meters.serials["m1"] = None
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        house.at("09:20:00")
+        house.meters.serials["m1"] = "SN-m1"
+        house.meters.registers["m1"] = (8_000, None)
+        await house.stop(1)
+        session = await ended(house)
+    assert (session["begin_wh"], session["end_wh"], session["billable"]) == (7_000, 8_000, billable)
+    assert session["unbillable_reason"] == (None if billable else "meter_swapped")
+
+
 async def test_a_stop_that_was_sent_again_is_in_the_past_where_the_box_tells_the_right_time_else(house: Any) -> None:
     """Seeds 10054, 10058: start and stop each came a minute late, as with a clock that is wrong."""
     async with house.running():
