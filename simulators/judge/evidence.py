@@ -131,16 +131,22 @@ class Evidence:
         return lives
 
     def spans(self, begins: str, ends: str, key: str) -> list[tuple[str, int, int]]:
-        """(subject, from, to) between two kinds of occurrence, for example `meter_silent` and `meter_back`."""
+        """(subject, from, to) between two kinds of occurrence, for example `meter_silent` and `meter_back`.
+
+        Where two of a subject overlap, each ends by itself, and the span lasts until both have.
+        """
         spans: list[tuple[str, int, int]] = []
-        open_since: dict[str, int] = {}
+        open_since: dict[str, list[int]] = {}
         for occurrence in self.told(begins, ends):
             subject = str(occurrence.data.get(key, ""))
+            since = open_since.setdefault(subject, [])
             if occurrence.what == begins:
-                open_since.setdefault(subject, occurrence.at_ms)
-            elif subject in open_since:
-                spans.append((subject, open_since.pop(subject), occurrence.at_ms))
-        return spans + [(subject, since, self.end_ms) for subject, since in open_since.items()]
+                since.append(occurrence.at_ms)
+            elif len(since) == 1:
+                spans.append((subject, since.pop(), occurrence.at_ms))
+            elif since:
+                since.pop()
+        return spans + [(subject, since[0], self.end_ms) for subject, since in open_since.items() if since]
 
     def dead_ms(self, since_ms: int, until_ms: int) -> int:
         """How long there was no gateway in a stretch of time."""
@@ -181,15 +187,18 @@ class Evidence:
 
     def delay_ms(self, charger: str, at_ms: int) -> int:
         """How much longer than usual a frame that reaches a box at a time may have been on its way."""
-        slow = {told.at_ms: int(told.data["ms"]) for told in self.told("charger_slow")}
+        steps = [(0, 0)]  # since when, how much: several at once add up
+        for told in self.told("charger_slow", "charger_fast"):
+            if told.data["charger"] == charger:
+                change = int(told.data["ms"])
+                steps.append((told.at_ms, steps[-1][1] + (change if told.what == "charger_slow" else -change)))
+        longest = max(delay for _, delay in steps)
+        ends = [since for since, _ in steps[1:]] + [max(at_ms, self.end_ms) + 1]
         return max(
-            (
-                slow[since]
-                for box, since, until in self.spans("charger_slow", "charger_fast", "charger")
-                if box == charger and since <= at_ms <= until + slow[since]
-            ),
-            default=0,
-        )
+            delay
+            for (since, delay), end in zip(steps, ends, strict=True)
+            if since <= at_ms and at_ms - longest < end
+        )  # fmt: skip
 
     def lied(self, meter: str, since_ms: int, until_ms: int) -> bool:
         """The meter answered with a register that stood still, some time between."""

@@ -134,7 +134,7 @@ class Faults:
     async def _box_link_slow(self, fault: Fault) -> None:
         self._tell("charger_slow", charger=fault.target, ms=round(SLOW_BOX_S * 1000))
         await self._lost(fault, self._slow(_link(fault), fault, SLOW_BOX_S))
-        self._tell("charger_fast", charger=fault.target)
+        self._tell("charger_fast", charger=fault.target, ms=round(SLOW_BOX_S * 1000))
 
     async def _lost(self, fault: Fault, happening: Any) -> None:
         self._tell("charger_lost", charger=fault.target, disobeys=False)
@@ -195,8 +195,9 @@ class Faults:
     async def _meter_fault(self, fault: Fault, what: SlaveFault) -> None:
         slave, unit = self._house.slaves[fault.target], self._house.units[fault.target]
         faults: dict[int, Any] = slave.units.faults
+        if unit not in faults:  # a newer fault takes the place of an older one: both are one trouble, which ends once
+            self._tell("meter_silent", meter=fault.target, how=what.kind)
         faults[unit] = what
-        self._tell("meter_silent", meter=fault.target, how=what.kind)
         await asyncio.sleep(fault.lasts_s)
         if faults.get(unit) is what:
             del faults[unit]
@@ -222,7 +223,7 @@ class Faults:
 
     async def _disk_full(self, fault: Fault) -> None:
         machine = self._house.machine
-        if machine is None:
+        if machine is None or machine.disk.full:
             return
         machine.disk.full = True
         self._tell("disk_full")

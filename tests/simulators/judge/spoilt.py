@@ -338,6 +338,14 @@ def late_end(run: Run, moved: bool) -> None:
     run.served.append(("m1", at("13:05:50"), wh, None))
 
 
+def slow_twice(run: Run) -> None:
+    """Two slow spells overlap; the answer is on its way when the first is over and the second is not."""
+    swallowed_answer(run)
+    run.story = [line for line in run.story if not line["what"].startswith(("uplink_half", "uplink_whole"))]
+    for minute, what in (("50", "slow"), ("51", "slow"), ("53", "fast"), ("58", "fast")):
+        run.story.append({"t": at(f"11:{minute}"), "what": f"uplink_{what}", "link": "csms"})
+
+
 def swallowed_answer(run: Run) -> None:
     """The CSMS answered on a connection that was half open, and the gateway answered by itself."""
     cut_answer(run)
@@ -353,7 +361,7 @@ def late_answer(run: Run, after_s: int, slow_ms: int) -> None:
     answer = '[3,"s-b-start",{"transactionId":1001,"idTagInfo":{"status":"Accepted"}}]'
     run.story = [line for line in run.story if line["what"] != "uplink_cut"]
     run.story.append({"t": at("11:54"), "what": "charger_slow", "charger": "box2", "ms": slow_ms})
-    run.story.append({"t": at("11:58"), "what": "charger_fast", "charger": "box2"})
+    run.story.append({"t": at("11:58"), "what": "charger_fast", "charger": "box2", "ms": slow_ms})
     run.csms_wire.append({"t": at("11:55") + 1000 * after_s, "charger": "box2", "dir": "out", "frame": answer})
     for line in frames(run, True, "s-b-start", call=False):
         line["t"] = at("11:55") + 20_000
@@ -450,6 +458,7 @@ ALLOWED = (
     Case("a second split with its difference", (), "", lambda run: second_split(run, 0)),
     Case("a lane that has no record yet", (), "", empty_lane),
     Case("an answer that the cut swallowed", (), "", cut_answer),
+    Case("an answer given while one of two slow spells lasted", (), "", slow_twice),
     Case("an answer that a half-open connection swallowed", (), "", swallowed_answer),
     Case("an answer that met the gateway's own on a slow link", (), "", lambda run: late_answer(run, 18, 2500)),
     Case("a signed end far beside a stop at which the register stood still", (), "", lambda run: late_end(run, False)),
