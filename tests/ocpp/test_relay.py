@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.model import Reading, TimeQuality
-from gateway.store import journal, outbox
+from gateway.store import chargers, journal, outbox
 from tests.ocpp.bench import Bench, meter, start, started, stop
 
 LOCAL = 2**31 - 1
@@ -75,6 +75,21 @@ def test_calls_cross_while_one_is_open() -> None:
     assert bench.take("charger") == [[2, "c2", "Reset", {"type": "Soft"}]]
     bench.say("csms", [3, "n1", {}])
     assert bench.take("charger") == [[3, "n1", {}]]
+
+
+def test_a_status_is_kept_with_the_time_at_which_it_came_however_late_the_csms_hears_of_it() -> None:
+    """By it the sessions know whether the charger's clock is right."""
+    bench = Bench().accepted()
+    came_ms = bench.utc_ms
+    bench.say(
+        "charger", [2, "n1", "StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "Charging"}]
+    )
+    bench.later(9)
+    bench.say("csms", [3, "n1", {}])
+    assert [status.at_ms for status in chargers.statuses(bench.db, "box1")] == [came_ms]
+    bench.restart()
+    bench.later(60)
+    assert bench.relay._registration.statuses[1].at_ms == came_ms
 
 
 def test_an_unknown_action_is_relayed_both_ways() -> None:
