@@ -102,7 +102,8 @@ def _stood_still(evidence: Evidence, end: Body, reading: ocmf.SignedReading) -> 
     stop_ms = parse_utc(end["end"])
     if end["end"] != end["stop"] or reading.at_ms < stop_ms:
         return False
-    around = ((stop_ms - LATE_MS, stop_ms), (reading.at_ms - evidence.slack_ms, reading.at_ms + TIME_MS))
+    slack_ms = evidence.slack_ms
+    around = ((stop_ms - LATE_MS, stop_ms + slack_ms), (reading.at_ms - slack_ms, reading.at_ms + TIME_MS))
     return all(
         evidence.rows(
             "truth.db",
