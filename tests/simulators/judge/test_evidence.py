@@ -16,7 +16,7 @@ def told(folder: Path, *lines: tuple[int, str, dict[str, object]]) -> Evidence:
 
 
 def test_a_span_lasts_until_the_last_of_those_that_overlap_is_over(tmp_path: Path) -> None:
-    """Seed 10017: two slow spells of the uplink overlapped, and the judge believed the first one's end."""
+    """Two slow spells of the uplink overlapped, and the judge believed the first one's end."""
     one, other = {"link": "csms"}, {"link": "broker"}
     evidence = told(
         tmp_path,
