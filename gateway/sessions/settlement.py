@@ -9,17 +9,18 @@ from functools import partial
 from typing import Any
 
 from gateway.clock import iso
-from gateway.energy.intervals import BOUNDARY_WAIT_MS, boundary_of, is_boundary_reading
+from gateway.energy.intervals import BOUNDARY_WAIT_MS, boundary_of
 from gateway.energy.tariff import check, interval_of
-from gateway.model import Clock, Connection, Event, MeterPort, Reading, Severity, Stamp, Tell, TimeQuality, World
+from gateway.model import Clock, Connection, MeterPort, Reading, Stamp, StoreError, Tell, World
 from gateway.records.bodies import Interval
-from gateway.sessions.clock_watch import ClockWatch
+from gateway.sessions.boundaries import Boundaries, dropped_event, held_event, written_event
+from gateway.sessions.clock_watch import ClockWatch, Step
 from gateway.sessions.intake import CURSOR
 from gateway.sessions.quarters import Quarters, Settled
 from gateway.sessions.restamping import restamp, step_event
 from gateway.sessions.rules import of_site
 from gateway.site import Site
-from gateway.store import intervals, readings, rules, sessions
+from gateway.store import intervals, meta, readings, rules, sessions
 from gateway.store.database import Database
 from gateway.store.outbox import Identity
 
@@ -36,8 +37,10 @@ ONE_INSTANT_S = 0.5
 LOOKS = 20
 """Two clocks that are read further apart than this tell of no step (site seconds); they are looked at again."""
 
-GAP_MS = 120_000
-"""Without a reading for this long the readings on both sides of the gap are kept singly."""
+SAVE_S = 60.0
+"""How often the newest reading of each meter is made durable, all in one row of about 2 kB: 6 MB a day (site seconds).
+
+A meter that is exchanged while the gateway is down loses what it counted since: a minute and one look, 70 s."""
 
 AT_ONCE = 20
 """Intervals in one transaction when many passed while the gateway was away."""
@@ -58,22 +61,28 @@ class Settlement:
         self._quarters = Quarters(site, who, world.random)
         self._rules = of_site(site).dump()
         self._meters = [meter.id for meter in site.meters]
-        self._meters_port = meters
+        self._boundaries = Boundaries(self._meters)
         self._next_k: int | None = None
-        self._collected: dict[str, Reading] = {}
-        self._last: dict[str, Reading] = {}
-        self._to_keep: list[tuple[Reading, str]] = []
+        self._restored = False
+        self._held_told = False
+        self._saved_s = self._clock.monotonic()
         self._watch = ClockWatch(*_both_clocks(self._clock))
+        self._steps: list[tuple[Step, int]] = []
         self._wake = asyncio.Event()
         meters.subscribe(self._on_reading)
 
     async def run(self) -> None:
         """Close quarter hours for ever; those that passed while the gateway was away first."""
-        now_ms = self._clock.utc_ms()
-        passed = Passed(self._meters, self._rules, self._remembered(interval_of(now_ms)))
-        upcoming = await self._db.run(lambda db: _begin(db, now_ms, passed))
-        if upcoming != self._next_k:
-            self._next_k, self._collected = upcoming, {}
+        try:
+            await self._run()
+        except StoreError as error:
+            self._tell_held(error)
+            raise
+
+    async def _run(self) -> None:
+        await self._restore()
+        await self._look_at_clock()
+        await self._begin()
         while True:
             self._wake.clear()
             await self._look_at_clock()
@@ -96,81 +105,88 @@ class Settlement:
         """When the time becomes certain, what was stamped with a guess is moved, and settled again."""
         stamp, monotonic_s = _both_clocks(self._clock)
         step = self._watch.look(stamp, monotonic_s)
-        if step is None:
-            return
-        self._last = {meter: step.moved(one) if step.moves(one) else one for meter, one in self._last.items()}
-        pending = [one for one in self._collected.values() if step.moves(one)]
-        self._collected = {meter: one for meter, one in self._collected.items() if not step.moves(one)}
-        self._to_keep += [(one, "restamped") for one in pending]
-        self._to_keep = [(step.moved(one) if step.moves(one) else one, why) for one, why in self._to_keep]
-        rows = await self._db.run(lambda db: restamp(db, step, stamp.utc_ms))
-        self._tell(step_event(step, stamp.utc_ms, rows))
+        if step is not None:
+            self._boundaries.move(step)
+            self._steps.append((step, stamp.utc_ms))
+        while self._steps:  # a disk that was full takes them in the order in which they came
+            step, at_ms = self._steps[0]
+            rows = await self._db.run(lambda db, step=step, at_ms=at_ms: restamp(db, step, at_ms))  # type: ignore[misc]
+            del self._steps[0]
+            self._tell(step_event(step, at_ms, rows))
 
-    # Boundaries
+    # Readings
+
+    async def _restore(self) -> None:
+        """The newest readings of the run before: a meter that was exchanged meanwhile loses at most a minute."""
+        if not self._restored:
+            for event in self._boundaries.restore(await self._db.run(readings.last)):
+                self._tell(event)
+            self._restored = True
 
     def _on_reading(self, reading: Reading) -> None:
         if reading.import_wh is None:
             return
-        self._notice_gap(reading)
-        if self._next_k is None:
-            return
-        if is_boundary_reading(reading, boundary_of(self._next_k)):
-            self._collected.setdefault(reading.meter, reading)
-            if all(meter in self._collected for meter in self._meters):
-                self._wake.set()
-
-    def _notice_gap(self, reading: Reading) -> None:
-        last = self._last.get(reading.meter)
-        self._last[reading.meter] = reading
-        if last is None:
-            self._to_keep.append((reading, "first"))
-            return
-        swapped = last.serial != reading.serial and last.serial is not None and reading.serial is not None
-        if swapped or reading.requested_ms - last.requested_ms > GAP_MS:
-            why = "swap" if swapped else "gap"
-            self._to_keep += [(last, f"before_{why}"), (reading, f"after_{why}")]
-        if swapped:
-            self._tell(_swapped(last, reading))
+        event = self._boundaries.take(reading)
+        if event is not None:
+            self._tell(event)
+        if len(self._boundaries.dropped) == 1:
+            self._tell(dropped_event(self._boundaries.dropped))
+        if self._next_k is not None and self._boundaries.complete(self._next_k):
+            self._wake.set()
 
     async def _keep_readings(self) -> None:
-        kept = list(self._to_keep)
-        if kept:
-            await self._db.run(lambda db: _keep(db, kept))
-            del self._to_keep[: len(kept)]
+        """Write what is kept singly; and once a minute the newest reading of each meter, all in one small row."""
+        kept, newest, now_ms = self._boundaries.single(), self._newest_to_save(), self._clock.utc_ms()
+        if not kept and not newest:
+            return
+        await self._db.run(lambda db: _keep(db, kept, newest, now_ms))
+        self._boundaries.single_written(len(kept))
+        if newest:
+            self._boundaries.saved(newest)
+            self._saved_s = self._clock.monotonic()
+
+    def _newest_to_save(self) -> dict[str, Reading]:
+        return self._boundaries.unsaved() if self._clock.monotonic() - self._saved_s >= SAVE_S else {}
+
+    # Boundaries
+
+    async def _begin(self) -> None:
+        """Rows for the boundaries that have passed without one: what is held of them, in order, or nothing."""
+        now_ms = self._clock.utc_ms()
+        passed = Passed(self._meters, self._rules, self._boundaries.of)
+        self._next_k = await self._db.run(lambda db: _begin(db, now_ms, passed))
+        self._tell_written(self._boundaries.waiting(self._next_k))
+        self._boundaries.written(self._next_k)
 
     async def _close_boundaries(self) -> None:
         """Write the row of each boundary that is complete, or waited for long enough."""
         while self._next_k is not None:
             k, now_ms = self._next_k, self._clock.utc_ms()
-            complete = all(meter in self._collected for meter in self._meters)
+            complete = self._boundaries.complete(k)
             if now_ms < boundary_of(k) or (now_ms < self._deadline_ms(k) and not complete):
                 return
-            boundary = {meter: self._collected.get(meter) for meter in self._meters}
             newest = max(k, min(interval_of(now_ms), k + MAX_MISSED))
-            await self._db.run(partial(_close, k=k, boundary=boundary, current=self._rules))
+            await self._db.run(partial(_close, k=k, boundary=self._boundaries.of(k), current=self._rules))
             if newest - k > 1:  # the clock stepped, or the machine slept
-                passed = Passed(self._meters, self._rules, self._remembered(newest - 1))
+                passed = Passed(self._meters, self._rules, self._boundaries.of)
                 await self._db.run(partial(_pass_by, first_k=k + 1, next_k=newest, passed=passed))
                 k = newest - 1
-            self._next_k, self._collected = k + 1, {}
+            self._next_k = k + 1
+            self._boundaries.written(self._next_k)
 
-    def _remembered(self, newest: int) -> dict[int, dict[str, Reading | None]]:
-        """The boundaries up to `newest` that the meters still hold, where no row could be written (a full disk).
+    def _tell_held(self, error: StoreError) -> None:
+        waiting = self._boundaries.waiting(interval_of(self._clock.utc_ms()) + 1)
+        if waiting and not self._held_told:
+            self._held_told = True
+            self._tell(held_event(waiting, str(error)))
 
-        A reading with a guessed time is left out: the clock may have been set since.
-        """
-        found: dict[int, dict[str, Reading | None]] = {}
-        for k in (newest - 1, newest):
-            at_ms = boundary_of(k)
-            found[k] = {
-                meter: next((one for one in self._held(meter, at_ms) if is_boundary_reading(one, at_ms)), None)
-                for meter in self._meters
-            }
-        return found
-
-    def _held(self, meter: str, at_ms: int) -> list[Reading]:
-        series = self._meters_port.series(meter, at_ms, at_ms + BOUNDARY_WAIT_MS)
-        return [one for one in series if one.quality is not TimeQuality.GUESSED]
+    def _tell_written(self, waited: int) -> None:
+        if self._held_told:
+            self._held_told = False
+            self._tell(written_event(waited))
+        if self._boundaries.dropped:
+            self._tell(dropped_event(self._boundaries.dropped))
+            self._boundaries.dropped.clear()
 
     def _deadline_ms(self, k: int) -> int:
         reply_ms = REPLY_S / self._clock.link_s(1.0) * 1000
@@ -242,10 +258,7 @@ class Passed:
 
     meters: list[str]
     current: str
-    remembered: Mapping[int, dict[str, Reading | None]]
-
-    def boundary(self, k: int) -> dict[str, Reading | None]:
-        return self.remembered.get(k) or dict.fromkeys(self.meters)
+    boundary: Callable[[int], dict[str, Reading | None]]
 
 
 def _begin(db: Connection, now_ms: int, passed: Passed) -> int:
@@ -286,21 +299,12 @@ def _write_row(db: Connection, k: int, boundary: dict[str, Reading | None], in_f
             intervals.mark_dirty(db, first, k - 1)
 
 
-def _keep(db: Connection, kept: list[tuple[Reading, str]]) -> None:
+def _keep(db: Connection, kept: list[tuple[Reading, str]], newest: Mapping[str, Reading], now_ms: int) -> None:
     for reading, why in kept:
         readings.keep(db, reading, why)
-
-
-def _swapped(last: Reading, reading: Reading) -> Event:
-    return Event(
-        "meter_swapped",
-        f"meter {reading.meter}",
-        f"serial {last.serial} at {last.import_wh} Wh, then serial {reading.serial} at {reading.import_wh} Wh",
-        next_step="write both readings into the log of the house; sessions across the swap wait for a decision",
-        severity=Severity.WARNING,
-        data={"old": last.serial, "new": reading.serial, "old_wh": last.import_wh, "new_wh": reading.import_wh},
-        keep=True,
-    )
+    if newest:
+        readings.put_last(db, newest)
+        meta.beat(db, now_ms)  # without a hardware clock the next start must not begin before these
 
 
 def _overview(db: Connection) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from gateway.model import Connection, PhaseMa, Reading, TimeQuality
+from gateway.store import meta
 
 _NAMES = frozenset(field.name for field in fields(Reading))
 
@@ -75,6 +76,29 @@ def kept_after(db: Connection, meter: str, at_ms: int) -> Reading | None:
         (meter, at_ms),
     ).fetchone()
     return of_plain(json.loads(row[0])) if row else None
+
+
+_LAST = "last_readings"
+_PACKED = (
+    "requested_ms", "replied_ms", "quality", "import_wh", "export_wh", "serial", "model", "map_version", "raw",
+    "range_wh",
+)  # fmt: skip
+
+
+def put_last(db: Connection, newest: Mapping[str, Reading]) -> None:
+    """The newest reading of each meter, in place of the ones before: one packed row, as it is written every minute."""
+    packed = {meter: [plain(reading).get(name) for name in _PACKED] for meter, reading in sorted(newest.items())}
+    meta.put(db, _LAST, json.dumps(packed, separators=(",", ":")))
+
+
+def last(db: Connection) -> dict[str, Reading]:
+    """The newest reading of each meter that is on disk."""
+    packed: dict[str, list[Any]] = json.loads(meta.get(db, _LAST) or "{}")
+    found: dict[str, Reading] = {}
+    for meter, values in packed.items():
+        known = {name: value for name, value in zip(_PACKED, values, strict=False) if value is not None}
+        found[meter] = of_plain({"meter": meter, **known})
+    return found
 
 
 def restamp(

@@ -120,7 +120,8 @@ class FakeMeters:
         return next(reversed(self._seen.get(meter, [])), None)
 
     def series(self, meter: str, from_ms: int, to_ms: int) -> Sequence[Reading]:
-        return [one for one in self._seen.get(meter, []) if from_ms <= one.requested_ms <= to_ms]
+        kept_ms = self._clock.now_ms - 900_000  # as the real ones: the last quarter hour
+        return [one for one in self._seen.get(meter, []) if max(from_ms, kept_ms) <= one.requested_ms <= to_ms]
 
     async def read_now(self, meter: str) -> Reading | None:
         self.asked.append(meter)

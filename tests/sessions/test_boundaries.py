@@ -1,0 +1,219 @@
+"""What waits in memory for the disk: held in order, bounded, told; and what a gateway that was down still knows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.energy.intervals import boundary_of
+from gateway.model import Reading, StoreError, StoreProblem, TimeQuality
+from gateway.sessions import settlement as settling
+from gateway.sessions.boundaries import MAX_HELD, MAX_SINGLE, Boundaries
+from gateway.sessions.clock_watch import Step
+from gateway.sessions.settlement import Settlement
+from gateway.store import intervals
+
+K = 1_973_000
+
+
+def reading(k: int, wh: int = 100, *, meter: str = "a", after_ms: int = 300, serial: str = "1") -> Reading:
+    at_ms = boundary_of(k) + after_ms
+    return Reading(meter, at_ms, at_ms + 40, TimeQuality.NTP, wh, serial=serial)
+
+
+class FullDisk:
+    """`intervals.add_boundary` as long as a test says that there is no room."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        self._honest = intervals.add_boundary
+        monkeypatch.setattr(intervals, "add_boundary", self._add_boundary)
+
+    def _add_boundary(self, *arguments: Any) -> None:
+        if self.full:
+            raise StoreError(StoreProblem.FULL, "disk full")
+        self._honest(*arguments)
+
+
+def alone(house: Any) -> Settlement:
+    """The settlement, whose task a test starts and sees failing, as `app` does."""
+    house.settlement = Settlement(
+        house.site, house.world, house.db, house.who, house.meters, house.events.append, lambda: None
+    )
+    return house.settlement
+
+
+async def begun(settlement: Settlement) -> asyncio.Task[None]:
+    task = asyncio.create_task(settlement.run())
+    async with asyncio.timeout(5):
+        while settlement._next_k is None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    return task
+
+
+async def test_a_disk_that_is_full_for_two_hours_loses_no_boundary(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine boundaries wait in memory, the meters remember 15 minutes; they are written in order, and it is told."""
+    disk = FullDisk(monkeypatch)
+    settlement = alone(house)
+    task = await begun(settlement)
+    await house.boundary("09:15:00")
+    disk.full = True
+    for number in range(1, 10):
+        house.clock.now_ms += 900_000
+        house.meters.registers |= {"grid": (100_000 + 100 * number, 0), "flat": (20_000 + 10 * number, None)}
+        house.meters.poll()
+        with pytest.raises(StoreError):
+            await task
+        task = asyncio.create_task(settlement.run())
+    with pytest.raises(StoreError):
+        await task
+    disk.full = False
+    house.clock.now_ms += 60_000
+    task = asyncio.create_task(settlement.run())
+    await house.until("SELECT count(*) FROM interval WHERE version > 0", 10)
+    task.cancel()
+    rows = await house.rows("SELECT result FROM interval WHERE version > 0 ORDER BY k")
+    bodies = [json.loads(row[0]) for row in rows][1:]
+    assert [(one["state"], one["version"], one["import_wh"]) for one in bodies] == [("final", 1, 100)] * 9
+    kinds = [event.kind for event in house.events]
+    assert kinds.count("boundaries_wait") == 1
+    [written] = [event for event in house.events if event.kind == "boundaries_written"]
+    assert (written.data["written"], written.keep) == (9, True)
+    assert "boundaries_lost" not in kinds
+
+
+async def test_a_step_of_the_clock_that_could_not_be_written_is_applied_when_the_disk_takes_it(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time became sure while the disk was full: the readings of this start still move."""
+    honest, full = settling.restamp, True
+
+    def restamp(*arguments: Any) -> int:
+        if full:
+            raise StoreError(StoreProblem.FULL, "disk full")
+        return honest(*arguments)
+
+    monkeypatch.setattr(settling, "restamp", restamp)
+    house.clock.quality = TimeQuality.GUESSED
+    settlement = alone(house)
+    task = await begun(settlement)
+    await house.boundary("09:15:00")
+    house.at("09:16:00")
+    house.clock.step(600_000)
+    house.clock.quality = TimeQuality.NTP
+    settlement.notify()
+    with pytest.raises(StoreError):
+        await task
+    full = False
+    again = asyncio.create_task(settlement.run())
+    await house.until("SELECT count(*) FROM kept_reading WHERE why = 'restamped'", 4)
+    again.cancel()
+    assert [event.data["delta_ms"] for event in house.events if event.kind == "clock_step"] == [600_000]
+
+
+async def test_a_meter_that_is_exchanged_while_the_gateway_is_down_loses_a_minute_at_most(house: Any) -> None:
+    """The old meter's 650 Wh since the boundary are the session's; the event says how long nobody measured."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        house.at("09:27:00")
+        house.meters.registers["m1"] = (7_650, None)
+        house.meters.poll()
+        house.settlement.notify()
+        await house.until("SELECT count(*) FROM meta WHERE key = 'last_readings' AND instr(value, '7650')", 1)
+    house.meters.serials["m1"] = "SN-new"
+    house.meters.registers["m1"] = (12, None)
+    house.at("09:50:00")
+    async with house.running():
+        house.meters.poll()
+        await house.boundary("10:00:00", m1=(40, None))
+    [event] = [event for event in house.events if event.kind == "meter_swapped"]
+    assert (event.data["old_wh"], event.data["new_wh"]) == (7_650, 12)
+    assert (event.data["from"], event.data["to"]) == ("2026-04-15T09:27:00.000Z", "2026-04-15T09:50:00.000Z")
+    body = [one for one in await house.bodies("interval.v1") if one["start"] == "2026-04-15T09:15:00.000Z"][-1]
+    assert [one["wh"] for one in body["sessions"]] == [650]
+    kept = await house.rows("SELECT why FROM kept_reading WHERE meter = 'm1' ORDER BY id")
+    assert ("before_swap",) in kept
+    assert ("after_swap",) in kept
+
+
+async def test_the_newest_readings_cost_one_small_row_a_minute(house: Any) -> None:
+    """Written where a register has moved, and only then: a sleeping house writes nothing."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        house.at("09:16:30")
+        house.meters.registers["m1"] = (7_001, None)
+        house.meters.poll()
+        house.settlement.notify()
+        await house.until("SELECT count(*) FROM meta WHERE key = 'last_readings' AND instr(value, '7001')", 1)
+        [[first, size]] = await house.rows("SELECT value, length(value) FROM meta WHERE key = 'last_readings'")
+        assert size < 110 * 4
+        house.at("09:18:00")
+        house.meters.poll()
+        await house.boundary("09:30:00")
+        assert await house.rows("SELECT value FROM meta WHERE key = 'last_readings'") == [(first,)]
+
+
+def test_a_boundary_is_held_once_and_only_its_first_reading() -> None:
+    held = Boundaries(("a", "b"))
+    held.take(reading(K, 100))
+    held.take(reading(K, 101, after_ms=5_000))
+    held.take(reading(K, 102, after_ms=10_000))
+    assert not held.complete(K)
+    held.take(reading(K, 7, meter="b"))
+    assert held.complete(K)
+    assert [one and one.import_wh for one in held.of(K).values()] == [100, 7]
+    held.written(K + 1)
+    held.take(reading(K, 103, after_ms=8_000))
+    assert held.of(K) == {"a": None, "b": None}
+
+
+def test_beyond_the_bound_the_oldest_boundary_goes_and_is_counted() -> None:
+    held = Boundaries(("a",))
+    for k in range(K, K + MAX_HELD + 3):
+        held.take(reading(k, k))
+    assert held.dropped == [K, K + 1, K + 2]
+    assert held.waiting(K + 10_000) == MAX_HELD
+    assert held.of(K)["a"] is None
+    assert held.of(K + 3)["a"] is not None
+
+
+def test_readings_beside_gaps_are_bounded_too() -> None:
+    held = Boundaries(("a",))
+    for number in range(MAX_SINGLE):
+        held.take(reading(K + number, number))
+    assert len(held.single()) == MAX_SINGLE
+
+
+def test_what_was_stamped_with_a_guess_moves_and_stands_for_no_boundary() -> None:
+    held = Boundaries(("a",))
+    guessed = replace(reading(K), quality=TimeQuality.GUESSED)
+    held.take(guessed)
+    held.move(Step(60_000, TimeQuality.GUESSED, TimeQuality.NTP, 0, 1 << 60))
+    assert held.of(K) == {"a": None}
+    assert [(one.requested_ms - guessed.requested_ms, why) for one, why in held.single()] == [
+        (60_000, "first"),
+        (60_000, "restamped"),
+    ]
+
+
+def test_a_restored_reading_from_the_future_says_nothing() -> None:
+    """The clock of the run before was wrong."""
+    held = Boundaries(("a", "b"))
+    held.take(reading(K, 100))
+    assert held.restore({"a": reading(K + 1, 90), "b": reading(K + 1, 90, meter="b")}) == []
+    held.take(reading(K, 50, meter="b"))
+    assert [why for _, why in held.single()] == ["first", "first"]
+
+
+def test_a_restored_reading_that_comes_after_the_first_one_still_tells_of_the_exchange() -> None:
+    held = Boundaries(("a",))
+    held.take(reading(K, 5, serial="2"))
+    [event] = held.restore({"a": reading(K - 1, 9_000)})
+    assert event.kind == "meter_swapped"
+    assert [why for _, why in held.single()] == ["first", "before_swap", "after_swap"]
