@@ -43,15 +43,16 @@ class Known:
 def interpolated(before: Reading, after: Reading, boundary_ms: int) -> Known | None:
     """The missing boundary value between two good readings of one meter, on the straight line between them.
 
-    Only the shape is estimated: the readings on both sides are true, so is their difference. None where the registers
-    do not belong together (another serial, a register that went back, an instant outside).
+    Only the shape is estimated: the readings on both sides are true, so is their difference. A register that reached
+    its range in between goes on from 0. None where the registers do not belong together (another serial, a register
+    that went back, an instant outside).
     """
     span_ms = after.requested_ms - before.requested_ms
-    if not before.requested_ms <= boundary_ms <= after.requested_ms or span_ms <= 0 or not _same_meter(before, after):
+    if not before.requested_ms <= boundary_ms <= after.requested_ms or span_ms <= 0 or not same_meter(before, after):
         return None
     part_ms = boundary_ms - before.requested_ms
-    import_wh = _between(before.import_wh, after.import_wh, part_ms, span_ms)
-    export_wh = _between(before.export_wh, after.export_wh, part_ms, span_ms)
+    import_wh = _between(before.import_wh, after.import_wh, before, after, part_ms)
+    export_wh = _between(before.export_wh, after.export_wh, before, after, part_ms)
     if import_wh is None or (export_wh is None and before.export_wh is not None):
         return None
     estimate = replace(
@@ -61,14 +62,17 @@ def interpolated(before: Reading, after: Reading, boundary_ms: int) -> Known | N
     return Known(estimate, estimated=True)
 
 
-def _same_meter(one: Reading, other: Reading) -> bool:
+def same_meter(one: Reading, other: Reading) -> bool:
+    """Whether two readings may be of one meter: a serial number that is not known contradicts nothing."""
     return one.serial is None or other.serial is None or one.serial == other.serial
 
 
-def _between(before: int | None, after: int | None, part_ms: int, span_ms: int) -> int | None:
-    if before is None or after is None or after < before:
+def _between(low_wh: int | None, high_wh: int | None, before: Reading, after: Reading, part_ms: int) -> int | None:
+    flowed_wh = _advance(low_wh, high_wh, before, after)
+    if low_wh is None or flowed_wh is None:
         return None
-    return before + (after - before) * part_ms // span_ms
+    value_wh = low_wh + flowed_wh * part_ms // (after.requested_ms - before.requested_ms)
+    return value_wh % before.range_wh if before.range_wh and high_wh is not None and high_wh < low_wh else value_wh
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ class Measured:
     """One meter in one interval, Wh.
 
     `problems` say in words why the energy is not known (it is then only what is known of it), `notes` what else the
-    reader of a bill must know.
+    reader of a bill must know. `begins` is the first reading there ever was of the meter, where it lies in this
+    interval: its energy counts from there. `unread`: there has been none yet.
     """
 
     import_wh: int
@@ -96,6 +101,22 @@ class Measured:
     estimated: bool = False
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    begins: Reading | None = None
+    unread: bool = False
+
+
+def begun(meter: str, chain: Sequence[Known], problems: Sequence[str] = ()) -> Measured:
+    """The energy of a meter in the interval of its first reading ever, which is the first of `chain`.
+
+    What it had counted before belongs to no interval: a house's bills begin with the first registers. An empty chain
+    is a meter that has not been read yet.
+    """
+    if not chain:
+        return Measured(0, 0, (), unread=True)
+    first = chain[0].reading
+    found = measured(chain, problems)
+    note = f"meter {meter}: counts from its first reading, {first.import_wh} Wh"
+    return replace(found, notes=(note, *found.notes), begins=first)
 
 
 def measured(chain: Sequence[Known], problems: Sequence[str] = ()) -> Measured:
@@ -110,7 +131,7 @@ def measured(chain: Sequence[Known], problems: Sequence[str] = ()) -> Measured:
     found, notes = list(problems), []
     for one, other in pairwise(chain):
         before, after = one.reading, other.reading
-        if not _same_meter(before, after):
+        if not same_meter(before, after):
             notes.append(f"meter {before.meter}: swapped, {before.serial} by {after.serial}; not metered in between")
             continue
         imported = _advance(before.import_wh, after.import_wh, before, after)

@@ -14,12 +14,18 @@ from gateway.energy.battery import Tanks, origin_of
 from gateway.energy.community import CommunityStage, second_stage
 from gateway.energy.intervals import Cut, Measured, within
 from gateway.energy.split import Flows, Key, Share, allocate, share_within, virtual_flows
+from gateway.model import Reading
 
 COMMON = "common"
 """The common participant's name where the site does not name one."""
 
 STANDBY_MAX_WH = 25
 """More than this in a quarter hour (100 W) at an idle connector is not standby: somebody charges without a session."""
+
+
+BEGIN_SPREAD_MS = 60_000
+"""The first readings of grid, sun and battery come at most so long after that of any other meter, or no balance is
+drawn up: what the others counted meanwhile could come from anywhere. A start reads all meters within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,14 @@ class House:
     common_ceiling_wh: int | None = None
     battery_capacity_wh: int | None = None
 
+    def sources(self) -> list[str]:
+        """The meters through which energy comes into the house and leaves it."""
+        grid = [self.grid] if self.grid and self.balance == "meter" else []
+        return [*grid, *self.production, *self.battery]
+
     def meters(self) -> list[str]:
         """Every meter that the split needs."""
-        grid = [self.grid] if self.grid and self.balance == "meter" else []
-        own = [meter for meters in self.metered.values() for meter in meters]
-        return [*grid, *self.production, *self.battery, *own]
+        return [*self.sources(), *(meter for meters in self.metered.values() for meter in meters)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,8 @@ class Quarter:
     """One settled interval, Wh. `missing` says in words what is not known.
 
     Where the balance could not be drawn up `flows` is None: then nobody is given solar energy and `shares` is empty;
-    what sessions took stands as grid energy until it is corrected.
+    what sessions took stands as grid energy until it is corrected. `begins` are the first readings ever of meters: the
+    interval is partial, their energy counts from there.
     """
 
     flows: Flows | None
@@ -95,6 +105,7 @@ class Quarter:
     missing: tuple[str, ...] = ()
     community: CommunityStage | None = None
     battery_loss_wh: int = 0
+    begins: Mapping[str, Reading] = field(default_factory=dict)
 
 
 def with_community(quarter: Quarter, given_wh: int, carry: Mapping[str, int]) -> Quarter:
@@ -129,7 +140,13 @@ def settle(
     needed = house.meters()
     absent = [f"meter {meter}: not read" for meter in needed if meter not in meters]
     problems = [problem for meter in needed if meter in meters for problem in meters[meter].problems]
+    problems += _beginnings(house, meters)
     notes = [note for meter in needed if meter in meters for note in meters[meter].notes]
+    begins = {meter: first for meter in needed if meter in meters and (first := meters[meter].begins) is not None}
+    if needed and not absent and all(meters[meter].unread for meter in needed):
+        notes.append("partial: nothing was metered, no meter had been read yet")
+    elif begins:
+        notes.insert(0, "partial: starts at the first readings")
     if absent or problems:
         return _incomplete(house, meters, sessions, tanks, (*absent, *problems, *missing))
     own = {who: sum(meters[meter].import_wh for meter in names) for who, names in house.metered.items()}
@@ -154,7 +171,23 @@ def settle(
         tanks=left,
         missing=(*notes, *missing),
         battery_loss_wh=loss_wh,
+        begins=begins,
     )
+
+
+def _beginnings(house: House, meters: Mapping[str, Measured]) -> list[str]:
+    """Why the balance cannot be drawn up where meters are read for the first time; nothing before the very first."""
+    here = {meter: meters[meter] for meter in house.meters() if meter in meters}
+    unread = [meter for meter, one in here.items() if one.unread]
+    if len(unread) == len(here):
+        return []
+    found = [f"meter {meter}: not read yet" for meter in unread]
+    first_ms = min(one.begins.requested_ms if one.begins else 0 for one in here.values() if not one.unread)
+    for meter in house.sources():
+        begins = here[meter].begins if meter in here else None
+        if begins is not None and begins.requested_ms - first_ms > BEGIN_SPREAD_MS:
+            found.append(f"meter {meter}: read for the first time after others, no balance before that")
+    return found
 
 
 def _flows(house: House, meters: Mapping[str, Measured], participants_wh: int) -> Flows:

@@ -23,6 +23,11 @@ MOST_W = 100_000
 REACH = 28 * 96 + 1
 """A gap is bridged over four weeks at most (quarter hours)."""
 
+UNREAD_MS = 1 << 62
+"""Of a meter that has not been read yet."""
+SPREAD_MS = 60_000
+"""The first readings of grid, sun and battery lie at most so long after the first of all; else there is no balance."""
+
 Row = Mapping[str, Any]
 """One reading as the database holds it."""
 Count = tuple[int, int | None, list[tuple[str | None, int, int]]]
@@ -38,9 +43,13 @@ class Registers:
     def count(self, k: int, meter: str, low: Row | None, high: Row | None) -> Count | None:
         """Wh in, Wh out, pieces of the register in interval `k`; None where it cannot be known."""
         first, last = low or self._estimated(meter, k), high or self._estimated(meter, k + 1)
+        if first is None and self.begins_ms(k, meter, low, high) == UNREAD_MS:
+            return 0, 0, []
+        first = first or self._first_ever(meter, k, last)
         if first is None or last is None:
             return None
-        chain = [first, *self._between(meter, first["requested_ms"], last["requested_ms"]), last]
+        between = self._between(meter, first["requested_ms"], last["requested_ms"]) if first is not last else []
+        chain = [first, *between, last]
         pairs = [(a, b) for a, b in pairwise(chain) if _one_meter(a, b)]
         taken = [_advance(a, b, "import_wh") for a, b in pairs]
         both = all(one.get("export_wh") is not None for one in chain)
@@ -49,6 +58,20 @@ class Registers:
             return None
         pieces = [piece for a, b in pairs for piece in _pieces(a, b)]
         return sum(filter(None, taken)), sum(filter(None, given)) if both else None, pieces
+
+    def begins_ms(self, k: int, meter: str, low: Row | None, high: Row | None) -> int | None:
+        """When a meter was read for the first time ever, where that was in `k`; UNREAD_MS where it had not been yet."""
+        if low is not None or self._nearest(meter, k, "<", "DESC") is not None:
+            return None
+        first = self._first_ever(meter, k, high or self._estimated(meter, k + 1))
+        return int(first["requested_ms"]) if first is not None else UNREAD_MS
+
+    def _first_ever(self, meter: str, k: int, last: Row | None) -> Row | None:
+        """The first reading of `k`, of a meter that was never read before it."""
+        if self._nearest(meter, k, "<", "DESC") is not None:
+            return None
+        until_ms = last["requested_ms"] if last is not None else (k + 1) * QUARTER_MS
+        return next(iter(self._between(meter, k * QUARTER_MS, until_ms)), last)
 
     def _between(self, meter: str, from_ms: int, to_ms: int) -> list[Row]:
         rows = self._db.execute(
@@ -68,14 +91,16 @@ class Registers:
         span_ms = after["requested_ms"] - before["requested_ms"]
         if span_ms <= 0:
             return None
-        estimate: dict[str, Any] = {"requested_ms": at_ms, "serial": before.get("serial")}
+        estimate = {"requested_ms": at_ms, **{name: before.get(name) for name in ("serial", "range_wh")}}
         for name in ("import_wh", "export_wh"):
             one, other = before.get(name), after.get(name)
             if one is None:
                 continue
-            if other is None or other < one:
+            flowed = _advance(before, after, name) if other is not None else None
+            if other is None or flowed is None:
                 return None
-            estimate[name] = one + (other - one) * (at_ms - before["requested_ms"]) // span_ms
+            value = one + flowed * (at_ms - before["requested_ms"]) // span_ms
+            estimate[name] = value % before["range_wh"] if other < one else value
         return estimate
 
     def _around(self, meter: str, k: int) -> tuple[Row, Row] | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.export.audit_script import share
-from gateway.export.audit_special import QUARTER_MS, Registers, balance, key_of
+from gateway.export.audit_special import QUARTER_MS, SPREAD_MS, UNREAD_MS, Registers, balance, key_of
 from gateway.model import Connection
 
 FACTS = ("import_wh", "export_wh", "production_wh", "consumption_wh", "solar_wh", "unallocated_wh", "imbalance_wh")
@@ -79,6 +79,8 @@ def walk(db: Connection, first: int, last: int) -> Iterator[tuple[int, str, Any,
         carry = {who: nano for who, nano in handed["carry_before"].items() if "/" not in who}
         counts = {meter: registers.count(then, meter, low.get(meter), row[1].get(meter)) for meter in meters_of(house)}
         known = {meter: one for meter, one in counts.items() if one is not None}
+        begins = {meter: registers.begins_ms(then, meter, low.get(meter), row[1].get(meter)) for meter in counts}
+        known = known if can_begin(house, begins) else {}
         if len(known) < len(counts):
             yield then, "quarter hour", said["consumption_wh"], None
         else:
@@ -90,6 +92,18 @@ def walk(db: Connection, first: int, last: int) -> Iterator[tuple[int, str, Any,
         if expected != carry and any(carry.values()):  # each billing period begins with 0
             yield then, "carry received", carry, expected
         link = values["carry handed on"] if said["version"] == 1 else {}  # for corrections see docs/audit.md
+
+
+def can_begin(house: Any, begins: Any) -> bool:
+    """Whether a balance can be drawn up where meters were read for the first time: all of them, grid and sun in time.
+
+    None in `begins`: the meter was read before.
+    """
+    if UNREAD_MS not in (fresh := set(begins.values())):
+        first = 0 if None in fresh else min(fresh, default=0)
+        own = {meter for meters in house["metered"].values() for meter in meters}
+        return all((begins[meter] or 0) - first <= SPREAD_MS for meter in begins.keys() - own)
+    return fresh == {UNREAD_MS}  # before the very first reading nothing is metered, and nothing is missing
 
 
 def meters_of(house: Any) -> set[str]:

@@ -60,12 +60,15 @@ def _interval(body: Mapping[str, Any], start_ms: int, zone: ZoneInfo, places: _P
     shares = {own[0]: share for share in body["shares"] if len(own := places.meters_of(share["participant"])) == 1}
     state = "provisional" if body["state"] == "provisional" else "measured"
     for meter in sorted(body["at_start"]):
-        low, high = body["at_start"][meter], body["at_end"].get(meter)
+        begins, high = body.get("begins", {}).get(meter), body["at_end"].get(meter)
+        if begins is not None and begins == high:
+            continue  # its very first reading is the one at the end: it has not counted yet
+        low = body["at_start"][meter] or begins
         for obis, name in ((TAKEN, "import_wh"), (GIVEN, "export_wh")):
             first, last = (low or {}).get(name), (high or {}).get(name)
             if first is None and last is None and (name == "export_wh" or low or high):
                 continue
-            wh, quality = _difference(low, high, first, last, state)
+            wh, quality = _difference(low, high, first, last, "partial" if begins else state)
             if wh is None and obis == TAKEN and meter in shares:
                 wh, quality = shares[meter]["wh"], "estimated"
             sun = suns.get(meter) if obis == TAKEN and wh is not None else None

@@ -146,6 +146,9 @@ class Interval(Body):
     quality: str
     at_start: dict[str, RegisterValue | None] = Field(description="boundary registers by meter; null = missing")
     at_end: dict[str, RegisterValue | None]
+    begins: dict[str, RegisterValue] = Field(
+        default_factory=dict, description="meters read for the first time here: their energy counts from this register"
+    )
     import_wh: int | None
     export_wh: int | None
     production_wh: int | None

@@ -69,6 +69,7 @@ def interval_body(
         quality=worst_quality(at_start, at_end),
         at_start={meter: register_value(reading) for meter, reading in at_start.items()},
         at_end={meter: register_value(reading) for meter, reading in at_end.items()},
+        begins={meter: value for meter, one in quarter.begins.items() if (value := register_value(one)) is not None},
         import_wh=flows.import_wh if flows else None,
         export_wh=flows.export_wh if flows else None,
         production_wh=flows.production_wh if flows else None,

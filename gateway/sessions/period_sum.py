@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.clock import iso
-from gateway.energy.intervals import boundary_of
+from gateway.energy.intervals import BOUNDARY_WAIT_MS, boundary_of
 from gateway.records.bodies import PeriodRegister, PeriodShare
 from gateway.sessions.rules import house_of, owner_of
 from gateway.site import Site
@@ -70,7 +70,7 @@ class PeriodSum:
             self._over.append(self._open.pop(who))
             going_on = None
         if going_on is None:
-            going_on = self._open[who] = _Tenancy(who, tenant, k, k, body["at_start"], body["at_end"])
+            going_on = self._open[who] = _Tenancy(who, tenant, k, k, _first_registers(body), body["at_end"])
         going_on.last_k, going_on.at_end = k, body["at_end"]
         going_on.wh += share["wh"]
         _count(going_on.solar, grid_class, share["solar_wh"])
@@ -86,7 +86,7 @@ class PeriodSum:
             PeriodShare(
                 participant=part.participant,
                 tenant=part.tenant,
-                begin=iso(boundary_of(part.first_k)),
+                begin=iso(_begin_ms(part, metered.get(part.participant, ()))),
                 end=iso(boundary_of(part.last_k + 1)),
                 wh=part.wh,
                 solar_wh=sum(part.solar.values()),
@@ -113,8 +113,21 @@ def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return found[:MAX_RUNS]
 
 
+def _first_registers(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The registers with which an interval begins: at its start, or the first ever of a meter that is new in it."""
+    return {**body["at_start"], **body.get("begins", {})}
+
+
 def _count(sums: dict[str, int], name: str, wh: int) -> None:
     sums[name] = sums.get(name, 0) + wh
+
+
+def _begin_ms(part: _Tenancy, meters: Iterable[str]) -> int:
+    """When the bill begins: with an interval, or where a meter is new in it, with its first register."""
+    start_ms = boundary_of(part.first_k)
+    own = [register for meter in meters if (register := part.at_start.get(meter)) is not None]
+    late_ms = [int(register["requested_ms"]) for register in own]
+    return max((at_ms for at_ms in late_ms if at_ms >= start_ms + BOUNDARY_WAIT_MS), default=start_ms)
 
 
 def _registers(meter: str, begin: Mapping[str, Any] | None, end: Mapping[str, Any] | None) -> PeriodRegister:

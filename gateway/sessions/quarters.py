@@ -9,13 +9,14 @@ that were in force when it began, whatever the configuration says today.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from gateway.clock import iso
 from gateway.energy.battery import Tanks
-from gateway.energy.intervals import Known, Measured, boundary_of, interpolated, measured
+from gateway.energy.intervals import Known, Measured, begun, boundary_of, interpolated, measured, same_meter
 from gateway.energy.quarter import Quarter, SessionCut, settle, with_community
 from gateway.energy.tariff import class_of, in_force
 from gateway.model import Connection, Event, Reading, Stamp, TimeQuality
@@ -183,13 +184,16 @@ class Quarters:
     def _measured(self, db: Connection, k: int, meter: str, start: IntervalRow, end: IntervalRow) -> Measured:
         low = _known(db, meter, k, start.boundary.get(meter))
         high = _known(db, meter, k + 1, end.boundary.get(meter))
-        problems = [
-            f"meter {meter}: no reading at the {side}" for side, known in (("start", low), ("end", high)) if not known
-        ]
-        from_ms = low.reading.requested_ms if low else boundary_of(k)
         to_ms = high.reading.requested_ms if high else boundary_of(k + 1)
-        between = [Known(reading) for reading in readings.kept_between(db, meter, from_ms, to_ms)]
-        return measured([*([low] if low else []), *between, *([high] if high else [])], problems)
+        lacking = [(k + 1, "end")] if high is None else []
+        if low is None and _before(db, meter, k) is None:
+            between = _kept_between(db, meter, boundary_of(k), to_ms)
+            return begun(meter, [*between, *([high] if high else [])], _problems(db, meter, lacking))
+        from_ms = low.reading.requested_ms if low else boundary_of(k)
+        lacking += [(k, "start")] if low is None else []
+        between = _kept_between(db, meter, from_ms, to_ms)
+        chain = [*([low] if low else []), *between, *([high] if high else [])]
+        return measured(chain, _problems(db, meter, sorted(lacking)))
 
     # What comes of it
 
@@ -277,10 +281,19 @@ def _known(db: Connection, meter: str, k: int, reading: Reading | None) -> Known
     """The boundary reading, or the estimate between the nearest readings on both sides, kept ones included."""
     if reading is not None:
         return Known(reading)
-    at_ms = boundary_of(k)
-    before = _nearest(intervals.boundary_before(db, meter, k - 1), readings.kept_before(db, meter, at_ms), newest=True)
-    after = _nearest(intervals.boundary_after(db, meter, k + 1), readings.kept_after(db, meter, at_ms), newest=False)
-    return interpolated(before, after, at_ms) if before and after else None
+    before, after = _before(db, meter, k), _after(db, meter, k)
+    return interpolated(before, after, boundary_of(k)) if before and after else None
+
+
+def _before(db: Connection, meter: str, k: int) -> Reading | None:
+    """The newest reading before the boundary `k` that is kept; None where the meter was never read before it."""
+    kept = readings.kept_before(db, meter, boundary_of(k))
+    return _nearest(intervals.boundary_before(db, meter, k - 1), kept, newest=True)
+
+
+def _after(db: Connection, meter: str, k: int) -> Reading | None:
+    kept = readings.kept_after(db, meter, boundary_of(k))
+    return _nearest(intervals.boundary_after(db, meter, k + 1), kept, newest=False)
 
 
 def _nearest(one: Reading | None, other: Reading | None, *, newest: bool) -> Reading | None:
@@ -288,6 +301,25 @@ def _nearest(one: Reading | None, other: Reading | None, *, newest: bool) -> Rea
         return one or other
     first, last = sorted((one, other), key=lambda reading: reading.requested_ms)
     return last if newest else first
+
+
+def _kept_between(db: Connection, meter: str, from_ms: int, to_ms: int) -> list[Known]:
+    return [Known(reading) for reading in readings.kept_between(db, meter, from_ms, to_ms)]
+
+
+def _problems(db: Connection, meter: str, lacking: Sequence[tuple[int, str]]) -> list[str]:
+    """Why a boundary of an interval is not known: not read, or another meter was put in around it."""
+    found: list[str] = []
+    for k, side in lacking:
+        before, after = _before(db, meter, k), _after(db, meter, k)
+        if before is None or after is None or same_meter(before, after):
+            found.append(f"meter {meter}: no reading at the {side}")
+        else:
+            found.append(
+                f"meter {meter}: at the {side} {before.serial} was exchanged for {after.serial}; what was counted from "
+                f"{iso(before.requested_ms)} to {iso(after.requested_ms)} is not known"
+            )
+    return found
 
 
 def _guessed(start: IntervalRow, end: IntervalRow) -> list[str]:

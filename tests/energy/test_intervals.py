@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.energy.intervals import Cut, Known, Measured, interpolated, is_boundary_reading, measured, within
+from gateway.energy.intervals import (
+    Cut,
+    Known,
+    Measured,
+    begun,
+    interpolated,
+    is_boundary_reading,
+    measured,
+    within,
+)
 from gateway.model import Reading, TimeQuality
 
 QUARTER = 900_000
@@ -123,3 +132,38 @@ def test_what_is_no_rollover_is_a_named_problem(low: int, high: int, range_wh: i
     found = rolled(low, high, range_wh=range_wh)
     assert found.import_wh == 0
     assert "went back" in found.problems[0]
+
+
+def test_a_boundary_that_was_missed_while_the_register_began_again_is_estimated() -> None:
+    """The register is full at 1,000,000 Wh: the line goes on from 0, and every Wh lies on one side of the boundary."""
+    before, after = full(999_900, -60_000), full(100, 60_000)
+    known = interpolated(before, after, 0)
+    assert known is not None
+    assert known.estimated
+    assert known.reading.import_wh == 0
+    early, late = interpolated(before, after, -30_000), interpolated(before, after, 30_000)
+    assert early is not None
+    assert late is not None
+    assert (early.reading.import_wh, late.reading.import_wh) == (999_950, 50)
+    chain = [Known(before), known, Known(after)]
+    assert measured(chain[:2]).import_wh + measured(chain[1:]).import_wh == 200
+
+
+def test_a_register_that_fell_without_being_full_is_not_estimated() -> None:
+    assert interpolated(full(900_000, -60_000), full(100, 60_000), 0) is None
+
+
+def full(import_wh: int, at_ms: int) -> Reading:
+    return Reading("a", at_ms, at_ms + 40, TimeQuality.NTP, import_wh, range_wh=1_000_000)
+
+
+def test_a_meter_counts_from_its_first_reading_ever() -> None:
+    first, high = full(5_000, 100_000), full(5_400, 900_000)
+    found = begun("a", [Known(first), Known(high)])
+    assert (found.import_wh, found.begins, found.problems) == (400, first, ())
+    assert found.notes == ("meter a: counts from its first reading, 5000 Wh",)
+
+
+def test_a_meter_that_was_not_read_yet_has_counted_nothing() -> None:
+    found = begun("a", [])
+    assert (found.import_wh, found.unread, found.begins) == (0, True, None)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.energy.battery import Tanks
-from gateway.energy.intervals import Cut, Known, Measured, measured
+from gateway.energy.intervals import Cut, Known, Measured, begun, measured
 from gateway.energy.quarter import House, Quarter, SessionCut, settle
 from gateway.model import Reading, TimeQuality
 
@@ -106,3 +106,39 @@ def test_everything_closes(imported: int, exported: int, produced: int, flat: in
     assert sum(share.solar_wh for share in shares) == (done.solar_wh or 0) - done.unallocated_wh
     assert all(0 <= share.solar_wh <= share.wh for share in shares)
     assert sum(part.wh for part in done.parts) + sum(piece.wh for piece in done.outside) == box
+
+
+def first_read(at_s: int, import_wh: int = 100, export_wh: int | None = None) -> Measured:
+    """A meter that was read for the first time `at_s` seconds into the interval."""
+    low = Reading("x", at_s * 1000, at_s * 1000, TimeQuality.NTP, 0, 0 if export_wh is not None else None)
+    return begun("x", [Known(low), Known(replace(low, requested_ms=900_000, import_wh=import_wh, export_wh=export_wh))])
+
+
+def test_a_house_begins_with_its_first_readings() -> None:
+    """All within a minute: a balance, and it says that it is partial."""
+    done = quarter(grid=first_read(305, 60, 0), pv=first_read(300, 0, 50), f=first_read(310), m=first_read(250, 0))
+    assert (done.consumption_wh, done.solar_wh) == (110, 50)
+    assert done.missing[0] == "partial: starts at the first readings"
+    assert set(done.begins) == {"grid", "pv", "f", "m"}
+
+
+def test_a_grid_meter_that_comes_a_minute_after_the_others_gives_no_balance() -> None:
+    """And a flat that comes late is no obstacle: what it took before is in the common rest."""
+    late = quarter(grid=first_read(365, 60, 0), pv=first_read(300, 0, 50), f=first_read(304), m=first_read(300))
+    assert late.flows is None
+    assert late.missing == ("meter grid: read for the first time after others, no balance before that",)
+    flat = quarter(grid=first_read(300, 160, 0), pv=first_read(300, 0, 50), f=first_read(800), m=first_read(300, 0))
+    assert flat.consumption_wh == 210
+
+
+def test_a_new_sun_in_an_old_house_gives_no_balance_before_its_first_reading() -> None:
+    done = quarter(grid=energy(500, 0), pv=first_read(300, 0, 50), f=energy(300), m=energy(0))
+    assert done.flows is None
+
+
+def test_a_house_of_which_nothing_was_read_yet_has_nothing_to_share() -> None:
+    nothing = Measured(0, 0, (), unread=True)
+    done = quarter(grid=nothing, pv=nothing, f=nothing, m=nothing)
+    assert (done.consumption_wh, done.missing) == (0, ("partial: nothing was metered, no meter had been read yet",))
+    some = quarter(grid=energy(500, 0), pv=energy(0, 0), f=nothing, m=energy(0))
+    assert some.missing == ("meter f: not read yet",)

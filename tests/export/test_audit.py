@@ -25,8 +25,37 @@ def test_a_plain_day_agrees(db: Connection) -> None:
     """Three quarter hours, two sessions: nothing differs, nothing is passed by."""
     found = audit(db)
     assert found.differences == []
-    assert (found.sessions, found.unknown) == (2, 1)  # before the first boundary nothing is known
+    assert (found.sessions, found.unknown) == (2, 0)  # before the first reading nothing is metered, nor missing
     assert found.quarters == 4
+
+
+async def test_the_beginning_of_a_house_agrees(house: Any) -> None:
+    """Partial at the first registers, a meter that comes later, a rollover over a missed boundary: nothing differs."""
+    house.meters.ranges["flat"] = 1_000_000
+    async with house.running():
+        house.meters.silent = {"m1"}
+        house.meters.registers["flat"] = (999_600, None)
+        house.meters.poll()
+        await house.boundary("09:15:00", grid=(100_150, 0), pv=(0, 50_200), flat=(999_700, None))
+        house.meters.silent = set()
+        house.at("09:17:00")
+        house.meters.poll()
+        house.meters.silent = {"flat"}
+        await house.boundary("09:30:00", grid=(100_500, 0), pv=(0, 50_400), m1=(7_200, None))
+        house.meters.silent = set()
+        await house.boundary("09:45:00", grid=(101_000, 0), pv=(0, 50_500), flat=(400, None), m1=(7_300, None))
+        await house.until("SELECT count(*) FROM interval WHERE state = 'provisional' AND version > 0", 1)
+    first, *after = await house.rows("SELECT state, result FROM interval WHERE version > 0 ORDER BY k")
+    assert first[0] == "provisional"  # the box had not been read yet
+    bodies = [json.loads(text) for _, text in after]
+    assert [one["state"] for one in bodies] == ["corrected", "final"]
+    taken = [share["wh"] for one in bodies for share in one["shares"] if share["participant"] == "flat"]
+    assert sum(taken) == 700
+    db = connect_read_only(house.path / "billing.db")
+    found = audit(db)
+    db.close()
+    assert found.differences == []
+    assert (found.quarters, found.unknown) == (3, 1)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

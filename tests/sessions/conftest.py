@@ -92,6 +92,7 @@ class FakeMeters:
         self._clock = clock
         self.registers: dict[str, tuple[int, int | None]] = {}
         self.serials: dict[str, str | None] = {}
+        self.ranges: dict[str, int] = {}
         self.silent: set[str] = set()
         self.asked: list[str] = []
         self._seen: dict[str, list[Reading]] = {}
@@ -102,7 +103,7 @@ class FakeMeters:
         return Reading(
             meter=meter, requested_ms=self._clock.now_ms, replied_ms=self._clock.now_ms + 40,
             quality=self._clock.quality, import_wh=import_wh, export_wh=export_wh, model="iem3155", map_version="1",
-            serial=self.serials.get(meter, f"SN-{meter}"), raw="00ff",
+            serial=self.serials.get(meter, f"SN-{meter}"), raw="00ff", range_wh=self.ranges.get(meter),
         )  # fmt: skip
 
     def poll(self, *meters: str) -> None:

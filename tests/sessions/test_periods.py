@@ -48,14 +48,13 @@ async def test_a_period_is_closed_with_its_sums_and_registers(april: Any) -> Non
     assert body == result
     assert (body["state"], body["version"], body["actor"], body["reason"]) == ("closed", 1, "petra@haus", "billed")
     assert (body["begin"], body["end"]) == ("2026-03-31T22:00:00.000Z", "2026-04-30T22:00:00.000Z")
-    assert (body["intervals"], body["provisional"], body["unknown"]) == (2, 1, 1)
+    assert (body["intervals"], body["provisional"], body["unknown"]) == (2, 0, 0)
     inside = [one for one in await april.bodies("interval.v1") if one["end"] <= body["end"]]
     totals: dict[str, int] = defaultdict(int)
     for one in inside:
         for share in one["shares"]:
             totals[share["participant"]] += share["wh"]
-        if one["shares"]:
-            assert body["consumption_wh"] == one["consumption_wh"]
+    assert body["consumption_wh"] == sum(one["consumption_wh"] for one in inside)
     assert {one["participant"]: one["wh"] for one in body["shares"]} == totals
     [flat] = [one for one in body["shares"] if one["participant"] == "flat"]
     [register] = flat["registers"]
@@ -65,18 +64,34 @@ async def test_a_period_is_closed_with_its_sums_and_registers(april: Any) -> Non
     assert states == [("closed", 2), ("final", 1)]
 
 
+async def test_a_normal_first_period_closes_without_a_flag(april: Any) -> None:
+    """The gateway came up at 23:40: the bill begins with the first registers, at the time they were read."""
+    async with april.running():
+        april.meters.poll()
+        await month_end(april)
+        body = await april.acts.period({"act": "close", "period": "2026-04", "reason": "first bill"}, "petra")
+    assert (body["intervals"], body["provisional"], body["unknown"]) == (2, 0, 0)
+    [flat] = [one for one in body["shares"] if one["participant"] == "flat"]
+    assert flat["begin"] == "2026-04-30T21:40:00.000Z"
+    [register] = flat["registers"]
+    assert (register["begin_wh"], register["end_wh"], flat["wh"]) == (20_000, 20_250, 250)
+
+
 async def test_what_cannot_be_closed_says_why(april: Any) -> None:
     async with april.running():
         assert "is no billing period" in await refusal(april, act="close", period="April", reason="x")
         assert "bills by the month" in await refusal(april, act="close", period="2026-Q2", reason="x")
         assert "reason: is missing" in await refusal(april, act="close", period="2026-04", reason=" ")
         assert "is not over before 2026-04-30T22:00" in await refusal(april, act="close", period="2026-04", reason="x")
+        april.meters.silent = {"grid"}
+        april.meters.poll()
         await april.boundary("2026-04-30T21:45:00Z")
+        april.meters.silent = set()
         april.at("2026-04-30T22:00:00Z")
         assert "not settled yet" in await refusal(april, act="close", period="2026-04", reason="x")
         assert "nothing of 2026-03" in await refusal(april, act="close", period="2026-03", reason="x")
         await april.boundary("2026-04-30T22:00:00Z")
-        assert "1 quarter hours of 2026-04 are provisional" in await refusal(
+        assert "2 quarter hours of 2026-04 are provisional" in await refusal(
             april, act="close", period="2026-04", reason="x"
         )
         assert "is not closed" in await refusal(april, act="reopen", period="2026-04", reason="x")

@@ -46,8 +46,53 @@ async def test_example_2_one_session_over_three_intervals(house: Any) -> None:
     assert [one["state"] for one in (first, second, third)] == ["final"] * 3
 
 
-async def test_the_first_interval_of_all_is_incomplete_and_billed_to_nobody(house: Any) -> None:
-    """What flowed before the first boundary is known to no meter: no share, the reason in words, sessions as grid."""
+async def test_the_first_interval_of_all_starts_at_the_first_registers_and_is_final(house: Any) -> None:
+    """What flowed before is known to no meter and billed to nobody; from there everything adds up, and it says so."""
+    async with house.running():
+        house.meters.poll()
+        house.at("09:12:00")
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        await house.boundary("09:15:00", grid=(100_150, 0), pv=(0, 50_200), flat=(20_100, None), m1=(7_200, None))
+    [body] = await house.bodies("interval.v1")
+    assert (body["state"], body["version"]) == ("final", 1)
+    assert body["missing"][0] == "partial: starts at the first readings"
+    assert "meter m1: counts from its first reading, 7000 Wh" in body["missing"]
+    assert set(body["at_start"].values()) == {None}
+    assert body["begins"]["flat"]["import_wh"] == 20_000
+    assert (body["consumption_wh"], body["solar_wh"], body["import_wh"]) == (350, 200, 150)
+    assert {one["participant"]: one["wh"] for one in body["shares"]} == {"flat": 100, "box1": 200, "common": 50}
+    assert [(one["wh"], one["solar_wh"] + one["grid_wh"]) for one in body["sessions"]] == [(200, 200)]
+
+
+async def test_before_the_first_reading_nothing_is_metered_and_nothing_is_missing(house: Any) -> None:
+    """The gateway came up with dead buses: the interval is final with nothing in it."""
+    async with house.running():
+        await house.boundary("09:15:00")
+    [body] = await house.bodies("interval.v1")
+    assert (body["state"], body["consumption_wh"]) == ("final", 0)
+    assert body["missing"][0].startswith("partial: ")
+
+
+async def test_a_meter_that_is_new_in_the_house_counts_from_its_first_reading(house: Any) -> None:
+    """It was built in between two quarter hours: the others keep theirs, the interval is final."""
+    async with house.running():
+        house.meters.silent = {"flat"}
+        house.meters.poll()
+        await house.boundary("09:15:00")
+        house.meters.silent = set()
+        house.at("09:20:00")
+        house.meters.poll()
+        await house.boundary("09:30:00", grid=(100_500, 0), flat=(20_300, None))
+    waits, body = await house.bodies("interval.v1")
+    assert (waits["state"], waits["missing"]) == ("provisional", ["meter flat: not read yet"])
+    assert body["state"] == "final"
+    assert list(body["begins"]) == ["flat"]
+    assert share(body, "flat")["wh"] == 300
+
+
+async def test_a_house_whose_grid_meter_comes_late_has_no_balance_before(house: Any) -> None:
+    """What the box counted meanwhile could come from anywhere: no share, the reason in words, sessions as grid."""
     async with house.running():
         await house.start(1)
         await house.until("SELECT count(*) FROM session", 1)
@@ -56,7 +101,7 @@ async def test_the_first_interval_of_all_is_incomplete_and_billed_to_nobody(hous
     assert body["state"] == "provisional"
     assert body["shares"] == []
     assert body["at_start"]["m1"] is None
-    assert "meter m1: no reading at the start" in body["missing"]
+    assert "meter grid: read for the first time after others, no balance before that" in body["missing"]
     assert [(one["wh"], one["solar_wh"]) for one in body["sessions"]] == [(200, 0)]
 
 
@@ -97,7 +142,7 @@ async def test_boundaries_that_passed_while_the_gateway_was_dead_are_made_good(h
     house.at("10:20:00")
     async with house.running():
         await house.boundary("10:30:00", grid=(104_000, 100), pv=(0, 55_000), flat=(20_800, None), m1=(11_500, None))
-        await house.until("SELECT count(*) FROM interval WHERE state = 'provisional' AND version > 0", 1)
+        await house.until("SELECT count(*) FROM interval WHERE state = 'provisional' AND version > 0", 0)
         await house.stop(1)
         await house.until("SELECT state FROM session", "ended")
         await house.boundary("10:45:00")
@@ -282,7 +327,7 @@ async def test_status_shows_the_newest_interval_and_the_suns_part(house: Any) ->
         await house.boundary("09:15:00")
         await house.boundary("09:30:00", grid=(100_250, 0), pv=(0, 50_750), flat=(20_500, None))
         status = await house.settlement.status()
-    assert status == {"last_interval": "2026-04-15T09:15:00.000Z", "solar_share_pct": 75, "provisional": 1}
+    assert status == {"last_interval": "2026-04-15T09:15:00.000Z", "solar_share_pct": 75, "provisional": 0}
 
 
 async def test_what_comes_late_to_a_closed_interval_changes_nothing(house: Any) -> None:
