@@ -10,7 +10,9 @@ from gateway.meters.answer import Answer, Outcome
 from gateway.meters.blocks import TURNAROUND_S, gap_limit, request_s
 from gateway.meters.line import Line
 from gateway.meters.poll_plan import BusPlan, Entry, Kind, Learnt, Task, bus_load
+from gateway.meters.presence import Presence
 from gateway.meters.station import Station
+from gateway.meters.words import absent_event, back_event, lost_event
 from gateway.model import INTERVAL_MS, Clock, Event, Reading, Severity, Tell
 from gateway.site import Bus
 
@@ -50,7 +52,8 @@ class BusTask:
         self._failed_in_row = 0
         self._attempts = 0
         self._down_told = False
-        self._lost_told: set[str] = set()
+        self._presence = {meter: Presence() for meter in stations}
+        self._absent_told: set[tuple[str, str]] = set()
         self._strange_told: set[str] = set()
         site_per_link = 1.0 / clock.link_s(1.0)
         serial = bus.device is not None or bus.rtu_over_tcp
@@ -157,7 +160,7 @@ class BusTask:
                 station.counters.rejected += 1
             learnt = self._plan.silent(task, now_s)
         if learnt is not None and learnt.absent is not None:
-            self._tell_absent(station, learnt.absent)
+            self._tell_absent(station, learnt.absent, answer)
         self._after(task.entry, answer)
 
     def _good(self, task: Task, answer: Answer, station: Station, now_s: float) -> None:
@@ -183,25 +186,15 @@ class BusTask:
             self._plan.again(station.meter.id, now_s)
 
     def _after(self, entry: Entry, answer: Answer) -> None:
-        """Tell once of a meter that was lost, and once that it is back."""
+        """Tell of a meter that is lost, and that it is back."""
+        presence, now_s = self._presence[entry.id], self._clock.monotonic()
         if entry.misses:
             self._give(entry.id, None)
-        if entry.lost and entry.id not in self._lost_told:
-            self._lost_told.add(entry.id)
-            self._tell(
-                Event(
-                    "meter_lost",
-                    f"meter {entry.id}",
-                    f"unit {entry.unit} on {self._line.place}: {answer.why or 'its answer is not that of its model'}",
-                    "check its power, its wiring, baud, parity and unit number",
-                    Severity.WARNING,
-                    {"bus": self._bus.id, "unit": entry.unit},
-                    keep=True,
-                )
-            )
-        elif not entry.misses and entry.identified and entry.id in self._lost_told:
-            self._lost_told.discard(entry.id)
-            self._tell(Event("meter_back", f"meter {entry.id}", "it answers again", keep=True))
+        if entry.lost:
+            if presence.lost(now_s):
+                self._tell(lost_event(entry.id, entry.unit, self._bus.id, self._line.place, answer))
+        elif not entry.misses and entry.identified and (losses := presence.answered(now_s)) is not None:
+            self._tell(back_event(entry.id, losses))
 
     def _give(self, meter: str, reading: Reading | None) -> None:
         """Answer those who wait for a reading that was requested after they asked."""
@@ -256,18 +249,14 @@ class BusTask:
             )
         )
 
-    def _tell_absent(self, station: Station, name: str) -> None:
-        severity = Severity.WARNING if name == "serial" and station.meter.serial is not None else Severity.INFO
-        self._tell(
-            Event(
-                "meter_value_missing",
-                f"meter {station.meter.id}",
-                f"it does not give {name}",
-                "a meter without it cannot be checked for an exchange" if name == "serial" else "",
-                severity,
-                {"value": name},
-            )
-        )
+    def _tell_absent(self, station: Station, name: str, answer: Answer) -> None:
+        """Once. A serial number that it has given before will come again: it was disturbed just now."""
+        known = (station.meter.id, name)
+        if known in self._absent_told or (name == "serial" and station.serial is not None):
+            return
+        self._absent_told.add(known)
+        expected = station.meter.serial is not None
+        self._tell(absent_event(station.meter.id, name, answer, serial_expected=expected))
 
     def _warn_if_full(self) -> None:
         entries = list(self._plan.entries.values())

@@ -20,10 +20,12 @@ from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
 from gateway.meters.answer import Answer, Outcome
 from gateway.meters.meter_model import Span, Table
+from gateway.meters.words import meaning
 from gateway.model import Clock
 from gateway.site import Bus
 
 FUNCTIONS: dict[Table, int] = {"holding": 3, "input": 4}
+NO_ANSWER = "no answer"
 NEVER = 1 << 62
 """pymodbus closes a connection after so many silent requests of any unit; a dead unit must not cost the others."""
 
@@ -57,9 +59,12 @@ class Line:
         client.set_max_no_responses(NEVER)
         try:
             opened = await client.connect()
-        except (ModbusException, OSError, ValueError) as error:
+        except OSError as error:
             client.close()
-            return str(error)
+            return f"{self.place}: {error.strerror or self._cause()}"
+        except (ModbusException, ValueError):
+            client.close()
+            return self._cause()
         if not opened:
             client.close()
             return self._cause()
@@ -94,7 +99,10 @@ class Line:
         try:
             reply = await ask(span.address, count=span.count, device_id=unit)
         except ModbusException as error:
-            return (Outcome.SILENT if client.connected else Outcome.DOWN), (), 0, str(error)
+            # The library's sentence is for its developers; what is told is for the person at the meter cabinet.
+            logging.getLogger(__name__).debug("%s", error)
+            silent = client.connected
+            return (Outcome.SILENT, (), 0, NO_ANSWER) if silent else (Outcome.DOWN, (), 0, "the connection was lost")
         if reply.transaction_id == 0:
             # A converter that leaves the number out gives no better proof than a serial line: guard it like one.
             self._rtu = True
@@ -103,7 +111,8 @@ class Line:
         if reply.function_code & 0x7F != FUNCTIONS[span.table]:
             return Outcome.WRONG, (), 0, f"function {reply.function_code} answered"
         if reply.isError():
-            return Outcome.REFUSED, (), int(reply.exception_code), f"exception {reply.exception_code}"
+            code = int(reply.exception_code)
+            return Outcome.REFUSED, (), code, f"register {span.address}: {meaning(code)}"
         if len(reply.registers) != span.count:
             return Outcome.WRONG, (), 0, f"{len(reply.registers)} registers came, {span.count} were asked for"
         return Outcome.GOOD, tuple(reply.registers), 0, ""

@@ -39,7 +39,9 @@ class Meters:
                 model = load_model(meter.model)
             except ModelError as error:
                 raise ModelError(f"meter {meter.id}: {error}") from error
-            self._stations[meter.id] = Station(meter, model, possible_w(site, meter), clock, tell, self._spread)
+            station = Station(meter, model, possible_w(site, meter), clock, tell, self._spread)
+            station.usual_w = usual_w(site, meter)
+            self._stations[meter.id] = station
         self._buses = {
             bus.id: BusTask(
                 bus, {name: one for name, one in self._stations.items() if one.meter.bus == bus.id}, clock, tell
@@ -106,3 +108,10 @@ def possible_w(site: Site, meter: Meter) -> int:
     behind += [circuits[one.circuit] for one in site.connectors() if one.meter == meter.id and one.circuit in circuits]
     amperes = max((circuit.fuse_a for circuit in behind), default=DIRECT_METER_A)
     return round(3 * VOLTS * amperes * OVERLOAD)
+
+
+def usual_w(site: Site, meter: Meter) -> int:
+    """The most that flows through a meter whose wallboxes keep to their rating; of another one, what its fuse lets."""
+    boxes = [one for one in site.connectors() if one.meter == meter.id]
+    rated_w = sum(one.phases * VOLTS * one.max_ma // 1000 for one in boxes)
+    return min(rated_w, possible_w(site, meter)) if boxes else possible_w(site, meter)

@@ -6,6 +6,11 @@ only when readings have agreed with one another for `CONFIRM_S`, and never at ze
 that answers zeros does so for a while, too. A meter that tells its serial number must have told it again since the
 level changed: else the first Wh of a new meter would be booked as the old one's. The first reading after a start counts
 when a second one agrees with it.
+
+A jump that the fuse allows may still be another meter's register. Where it is more than the shown power explains (or,
+where no power is shown, than the connector delivers) the reading waits until the serial number has been asked again,
+which happens at once. What stays below that, at most `SUSPECT_WH` and two steps of the register, is noticed when the
+serial number is read anyway, within 5 min; so much of a new meter's level may then stand as the old one's.
 """
 
 from __future__ import annotations
@@ -21,6 +26,15 @@ UNNAMED_S = 400.0
 
 ZERO_S = 300.0
 """After a start a meter that answers zeros is believed to be new only when it has done so for this long."""
+
+SUSPECT_WH = 20
+"""So much more than the power explains may have flowed between two looks: a kettle, a ramp, a slow register."""
+
+SUSPECT_SHARE = 1.25
+"""A meter's power may be so much lower than what its register counts."""
+
+SUSPECT_S = 20.0
+"""A reading waits at most so long for the serial number (site seconds); then the level is believed."""
 
 FROZEN_STEPS = 5
 FROZEN_WH = 20
@@ -39,6 +53,7 @@ class Reason(StrEnum):
     INVALID = "a register holds no value"
     FROZEN = "energy stands still while power flows"
     SERIAL = "the serial number is not the configured one"
+    UNNAMED = "energy jumps further than the power explains: the serial number is asked first"
     UNCONFIRMED = "the first reading waits for a second one that agrees"
 
 
@@ -60,10 +75,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`possible_w` is the most that can flow in either direction; `step_wh` the register's resolution."""
+    """`possible_w` is the most that can flow in either direction; `step_wh` the register's resolution.
+
+    `usual_w` is what flows at most as long as everything behind the meter keeps to its rating.
+    """
 
     possible_w: int
     step_wh: float
+    usual_w: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +123,9 @@ def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]
     if trust.good is None:
         return _first(trust, sample, limits)
     reason = _contradiction(trust.good, sample, limits)
+    if reason is None and _waits_for_name(trust, sample, limits):
+        since_s = sample.from_s if trust.rival is None else trust.rival_since_s
+        return replace(trust, rival=sample, rival_since_s=since_s), Verdict(Reason.UNNAMED)
     if reason is None:
         return _follows(trust, sample, limits)
     return _rivals(trust, sample, limits, reason)
@@ -121,6 +143,23 @@ def _contradiction(before: Sample, sample: Sample, limits: Limits) -> Reason | N
         if new - old > allowed_wh:
             return Reason.JUMP
     return None
+
+
+def _waits_for_name(trust: Trust, sample: Sample, limits: Limits) -> bool:
+    """Whether a plausible reading says more than can be explained, and its meter has not told its name since."""
+    before = trust.good
+    assert before is not None
+    if sample.named_s is None or sample.named_s > before.to_s or sample.serial != before.serial:
+        return False
+    if trust.rival is not None and sample.from_s - trust.rival_since_s >= SUSPECT_S:
+        return False
+    usual_w = limits.usual_w if limits.usual_w is not None else limits.possible_w
+    if sample.power_w is not None and before.power_w is not None:
+        usual_w = min(usual_w, max(abs(sample.power_w), abs(before.power_w)))
+    hours = max(sample.to_s - before.from_s, 0.0) / 3600
+    explained_wh = usual_w * SUSPECT_SHARE * hours + 2 * limits.step_wh + SUSPECT_WH
+    pairs = ((before.import_wh, sample.import_wh), (before.export_wh, sample.export_wh))
+    return any(old is not None and new is not None and new - old > explained_wh for old, new in pairs)
 
 
 def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:

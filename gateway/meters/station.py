@@ -42,6 +42,7 @@ class Station:
         self.latest: Reading | None = None
         self._series: deque[Reading] = deque()
         self._possible_w = possible_w
+        self.usual_w: int | None = None
         self._clock = clock
         self._tell = tell
         self._emit = emit
@@ -113,7 +114,7 @@ class Station:
             self.serial,
             self._named_s,
         )
-        limits = Limits(self._possible_w, float(self._step_wh(decoded.import_wh)))
+        limits = Limits(self._possible_w, float(self._step_wh(decoded.import_wh)), self.usual_w)
         self._trust, verdict = judge(self._trust, sample, limits)
         if verdict.reason is not None:
             self._quarantine(reading, verdict.reason)
@@ -198,7 +199,7 @@ class Station:
         )
 
     def _quarantine(self, reading: Reading, reason: Reason) -> None:
-        if reason is Reason.UNCONFIRMED:
+        if reason in (Reason.UNCONFIRMED, Reason.UNNAMED):
             return
         self.counters.rejected += 1
         if self._told is reason:

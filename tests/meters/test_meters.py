@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from gateway.clock import ScaledClock
-from gateway.meters.meters import Meters, possible_w
+from gateway.meters.meters import Meters, possible_w, usual_w
 from gateway.meters.model_map import ModelError
-from gateway.model import Event
-from gateway.site import Bus, Meter
+from gateway.model import ConnectorRef, Event
+from gateway.site import Bus, Charger, Connector, Meter
 from simulators.modbus_slave import Fault, PtySlave, TcpSlave
 
 Run = Callable[..., AbstractAsyncContextManager[Any]]
@@ -334,3 +334,48 @@ async def test_a_bus_with_too_many_meters_says_so(clock: ScaledClock, site_with:
     await asyncio.gather(task, return_exceptions=True)
     assert events[0].kind == "bus_full"
     assert "% of its time" in events[0].cause
+
+
+async def test_a_meter_that_flaps_is_told_of_once_and_its_serial_number_is_not_said_to_be_missing(
+    pty: PtySlave, building, run_meters: Run
+) -> None:
+    """It came and went every 6 s, and each time two events said so, some that it had no serial number."""
+    building.add(1, "iem3155")
+    async with run_meters((rtu(pty),), (box(1, period_s=1.0),)) as running:
+        await running.until(lambda: running.meters.latest("m1"))
+        for round_number in range(8):
+            pty.units.faults[1] = Fault("silent")
+            timeouts = running.meters.status()["meters"][0]["timeouts"]
+            await running.until(
+                lambda timeouts=timeouts: running.meters.status()["meters"][0]["timeouts"] >= timeouts + 2
+            )
+            del pty.units.faults[1]
+            known = len(running.readings)
+            await running.until(lambda known=known: len(running.readings) > known, 10 + round_number)
+        assert [kind for kind in running.kinds() if kind.startswith("meter_")] == ["meter_lost"]
+        await running.until(lambda: "meter_back" in running.kinds())
+    [back] = [event for event in running.events if event.kind == "meter_back"]
+    assert back.data["losses"] >= 4
+    [lost] = [event for event in running.events if event.kind == "meter_lost"]
+    assert lost.cause.endswith("no answer")
+
+
+async def test_a_meter_exchanged_to_a_plausible_higher_level_is_known_before_a_watt_hour_of_it_counts(
+    pty: PtySlave, building, run_meters: Run
+) -> None:
+    """100 Wh above the old one, between two looks: the fuse allows it, the power does not explain it."""
+    building.add(1, "iem3155", wh=10_000, power_w=0)
+    async with run_meters((rtu(pty),), (box(1, period_s=10.0),)) as running:
+        await running.until(lambda: len(running.of("m1")) >= 2)
+        building.serials[1], building.start_wh[1] = 4711, 10_100
+        await running.until(lambda: running.of("m1")[-1].import_wh == 10_100)
+    assert {one.serial for one in running.of("m1") if one.import_wh == 10_100} == {"4711"}
+    assert "meter_swapped" in running.kinds()
+
+
+def test_what_usually_flows_is_what_the_boxes_behind_a_meter_are_rated_for(site_with: Callable) -> None:
+    connector = Connector(ref=ConnectorRef("b", 1), circuit="house", max_ma=16_000, fallback_ma=0, meter="m1",
+                          participant="b")  # fmt: skip
+    site = replace(site_with((), (box(1),)), chargers=(Charger(id="b", connectors=(connector,)),))
+    assert usual_w(site, box(1)) == 3 * 253 * 16
+    assert usual_w(site, box(2)) == possible_w(site, box(2))

@@ -174,3 +174,53 @@ def test_a_new_level_of_a_meter_that_has_stopped_telling_its_serial_number_is_be
         trust, verdict = judge(trust, replace(sample(at_s, 700), named_s=4.0), LIMITS)
         at_s += 5
     assert UNNAMED_S <= at_s - 10 <= UNNAMED_S + 10
+
+
+def named(at_s: float, wh: int, named_s: float | None, *, power: int | None = 0, serial: str = "1") -> Sample:
+    return replace(sample(at_s, wh, serial=serial), power_w=power, named_s=named_s)
+
+
+def test_a_jump_that_the_power_does_not_explain_waits_for_the_serial_number_and_no_longer() -> None:
+    """60 Wh in 5 s with nothing flowing: the fuse would let them pass. The name is asked at once, then it counts."""
+    trust, reasons = run(named(10, 16_460, 4.0), trust=run(named(5, 16_400, 4.0), trust=settled())[0])
+    assert reasons == [Reason.UNNAMED]
+    assert trust.unnamed(4.0)
+    _, reasons = run(named(10.5, 16_460, 10.3), trust=trust)
+    assert reasons == [None]
+
+
+def test_another_meter_at_a_plausible_higher_level_books_nothing() -> None:
+    """The name that comes back is another one: the withheld reading was never given out under the old."""
+    trust, reasons = run(named(10, 16_460, 4.0), trust=run(named(5, 16_400, 4.0), trust=settled())[0])
+    assert reasons == [Reason.UNNAMED]
+    trust, verdict = judge(trust, named(10.5, 16_460, 10.3, serial="2"), LIMITS)
+    assert verdict.reason is None
+    assert trust.good is not None
+    assert trust.good.serial == "2"
+
+
+def test_what_power_or_rating_explain_waits_for_nothing() -> None:
+    """11 kW for 5 s, a kettle between two looks, a reading without power behind a 16 A box."""
+    before = run(named(5, 16_400, 4.0, power=11_000), trust=settled())[0]
+    assert run(named(10, 16_416, 4.0, power=11_000), trust=before)[1] == [None]
+    before = run(named(5, 16_400, 4.0), trust=settled())[0]
+    assert run(named(10, 16_420, 4.0), trust=before)[1] == [None]
+    box = replace(LIMITS, usual_w=12_000)
+    assert judge(before, named(10, 16_440, 4.0, power=None), box)[1].reason is None
+    assert judge(before, named(10, 16_470, 4.0, power=None), box)[1].reason is Reason.UNNAMED
+    assert judge(before, named(10, 16_460, None), LIMITS)[1].reason is None  # it tells no name: nothing to wait for
+
+
+def test_a_meter_that_stops_telling_its_name_is_believed_after_twenty_seconds() -> None:
+    trust = run(named(5, 16_400, 4.0), trust=settled())[0]
+    reasons = []
+    for at_s in (10, 15, 20, 25, 30):
+        trust, verdict = judge(trust, named(at_s, 16_460, 4.0), LIMITS)
+        reasons.append(verdict.reason)
+    assert reasons == [Reason.UNNAMED] * 4 + [None]
+
+
+def test_after_a_gap_in_which_it_was_identified_it_is_believed_at_once() -> None:
+    """A car charged while nobody could read: the name was told when the meter came back."""
+    trust = run(named(5, 16_400, 4.0), trust=settled())[0]
+    assert run(named(905, 18_400, 904.0), trust=trust)[1] == [None]
