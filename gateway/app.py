@@ -44,7 +44,7 @@ from gateway.sessions.settlement import Settlement
 from gateway.sessions.tracker import Tracker
 from gateway.site import Site
 from gateway.store import meta
-from gateway.store.database import Database, NewerDatabaseError
+from gateway.store.database import Database, ForeignDatabaseError, NewerDatabaseError
 from gateway.store.lock import StateTakenError, hold
 from gateway.store.outbox import Identity
 from gateway.world import real_world
@@ -344,7 +344,7 @@ def _signer(config: Config, now_ms: int) -> FileSigner:
 async def _open_database(path: Path, world: World) -> Database:
     try:
         return await Database.open(path, world.connect_database, world.store)
-    except NewerDatabaseError as error:
+    except (ForeignDatabaseError, NewerDatabaseError) as error:
         raise StartError(f"{path}: {error}") from error
     except StoreError as error:
         raise StartError(

@@ -94,6 +94,18 @@ def test_help_is_no_error(capsys: Capture) -> None:
     assert "--clock" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("group", ["", "keys", "export", "person", "session", "period"])
+def test_no_command_is_described_by_half_a_sentence(
+    group: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """In a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*group.split(), "--help"]) == 0
+    told = capsys.readouterr().out.partition("Commands:")[2].splitlines()
+    assert len(told) > 1
+    assert [line for line in told if line.endswith("...")] == []
+
+
 def test_a_mistake_of_ours_is_one_sentence_and_keeps_the_details(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:

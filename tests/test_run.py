@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,6 +131,21 @@ def test_a_database_of_a_newer_version_is_left_alone(site: Path, tmp_path: Path)
         assert db.execute("PRAGMA user_version").fetchone() == (999,)
     finally:
         db.close()
+
+
+def test_the_database_of_another_program_is_refused_and_left_alone(site: Path, tmp_path: Path) -> None:
+    """It was adopted silently: our tables were added to it. Not a byte changes now."""
+    state = tmp_path / "state"
+    state.mkdir()
+    db = sqlite3.connect(state / "billing.db")
+    db.execute("CREATE TABLE photos (id INTEGER)")
+    db.commit()
+    db.close()
+    before = (state / "billing.db").read_bytes()
+    told = refused(run(site, state))
+    assert "another program's database" in told
+    assert "--state" in told
+    assert (state / "billing.db").read_bytes() == before
 
 
 def test_a_file_that_is_no_database_is_left_alone(site: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.clock import iso
-from gateway.cloud.envelope import MAX_MESSAGE_BYTES, Command, Reply
+from gateway.cloud.envelope import MAX_MESSAGE_BYTES, Command, Reply, first_fault
 from gateway.model import Connection, Event, Severity, Tell, TimeQuality, World
 from gateway.store import commands as store
 from gateway.store.commands import CommandState, StoredCommand
@@ -49,9 +49,7 @@ class Commands:
         try:
             command = Command.model_validate_json(payload)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "message"
-            self._refused("?", f"{place}: {first['msg']}")
+            self._refused("?", first_fault(error))
             return
         now = self._world.clock.now()
         why = self._refusal(command, now.quality, now.utc_ms)

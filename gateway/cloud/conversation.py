@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from gateway.clock import iso
 from gateway.cloud import standing
 from gateway.cloud.commands import Commands
-from gateway.cloud.envelope import Ack, Hello, HelloAck, State, encode, parse_ack, topic
+from gateway.cloud.envelope import Ack, Hello, HelloAck, State, encode, first_fault, parse_ack, topic
 from gateway.cloud.mqtt import Connection, Message
 from gateway.cloud.outbox import NEVER, Handshake, LaneWindow
 from gateway.model import Connection as Store
@@ -134,7 +134,10 @@ class Conversation:
             return
         try:
             ack = parse_ack(message.payload)
-        except (ValidationError, ValueError) as error:
+        except ValidationError as error:
+            self._misunderstood(message.topic, first_fault(error))
+            return
+        except ValueError as error:
             self._misunderstood(message.topic, str(error).splitlines()[0])
             return
         if isinstance(ack, HelloAck):

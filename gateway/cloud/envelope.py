@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.model import Lane, OutboxRow
 
@@ -184,3 +184,10 @@ def parse_ack(payload: bytes) -> Ack | HelloAck:
     if isinstance(document, dict) and "hid" in document:
         return HelloAck.model_validate(document)
     return Ack.model_validate(document)
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong with a message of the cloud: the field, and what it must be."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "message"
+    return f"{place}: {first['msg']}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import getpass
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,15 +11,11 @@ import typer
 
 from gateway.command.control_client import ask
 from gateway.command.directories import UserError, run_dir
+from gateway.command.options import Json, Run, State, print_json
 
 session_app = typer.Typer(help="Decide about a session that is not billable by itself.", no_args_is_help=True)
 period_app = typer.Typer(help="Close or reopen a billing period.", no_args_is_help=True)
 
-Run = Annotated[Path | None, typer.Option("--run", help="where control.sock is", metavar="DIR", readable=False)]
-State = Annotated[
-    Path | None, typer.Option("--state", help="where the gateway keeps its state", metavar="DIR", readable=False)
-]
-Json = Annotated[bool, typer.Option("--json", help="one JSON document; its fields only grow")]
 Why = Annotated[str, typer.Option("--reason", help="why; it is kept for ever", metavar="TEXT")]
 Who = Annotated[str | None, typer.Option("--actor", help="who does it; else the user of this machine", metavar="NAME")]
 
@@ -133,7 +128,7 @@ def purge(
     runtime: Run = None,
     as_json: Json = False,
 ) -> int:
-    """Old message bodies that the cloud has, and old journal entries, make room. Records and registers stay."""
+    """Make room: old messages that the cloud has, old journal. Records and registers stay."""
     result = ask(run_dir(runtime), "purge", before=before)
     _answer(result, as_json, f"{result['outbox']} messages and {result['journal']} journal entries are gone")
     return 0
@@ -168,4 +163,7 @@ def _actor(given: str | None) -> str:
 
 
 def _answer(document: dict[str, Any], as_json: bool, sentence: str) -> None:
-    typer.echo(json.dumps({"v": 1, **document}, ensure_ascii=False, indent=2) if as_json else sentence)
+    if as_json:
+        print_json({"v": 1, **document})
+    else:
+        typer.echo(sentence)

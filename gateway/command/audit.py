@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from gateway.command.directories import UserError, state_dir
 from gateway.command.export import DEFAULT_ZONE
-from gateway.command.options import Json, Run, State, Timezone, day_ms, print_json, too_old, zone_of
+from gateway.command.options import Json, MaybeFrom, MaybeTo, Run, State, Timezone, day_ms, print_json, too_old, zone_of
 from gateway.command.session_list import open_state
 from gateway.export.audit import Audit, audit
 from gateway.export.facts import rules_of
@@ -24,17 +24,15 @@ SHOWN = 40
 
 
 def audit_command(
-    since: Annotated[str | None, typer.Option("--from", metavar="DAY", help="the first day")] = None,
-    until: Annotated[
-        str | None, typer.Option("--to", metavar="DAY", help="the first day that no longer counts")
-    ] = None,
+    since: MaybeFrom = None,
+    until: MaybeTo = None,
     script: Annotated[bool, typer.Option("--script", help="print the plain script that a sceptic runs alone")] = False,
     timezone: Timezone = None,
     state: State = None,
     runtime: Run = None,
     as_json: Json = False,
 ) -> int:
-    """Recompute every split from the kept registers by a second implementation, and say what differs."""
+    """Recompute every split from the kept registers. A second implementation does it, and says what differs."""
     if script:
         typer.echo((resources.files("gateway.export") / "audit_script.py").read_text(encoding="utf-8"), nl=False)
         return 0

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -20,6 +17,7 @@ from gateway.command.control_client import ask
 from gateway.command.directories import UserError, run_dir, state_dir
 from gateway.command.export import export_app
 from gateway.command.key_commands import meter_keys, pin_meter_key, rotate_key
+from gateway.command.options import Json, MaybeFrom, MaybeTo, Run, State, day_ms, print_json, zone_of
 from gateway.command.person import person_app
 from gateway.command.session_list import FAR_MS, list_sessions, open_state
 from gateway.command.verification import keys_of, known_keys, read_keys, verify_file, verify_store
@@ -34,11 +32,6 @@ app = typer.Typer(
 )
 
 Config = Annotated[Path, typer.Option("--config", help="the site file", metavar="SITE.toml", readable=False)]
-State = Annotated[
-    Path | None, typer.Option("--state", help="where the gateway keeps its state", metavar="DIR", readable=False)
-]
-Run = Annotated[Path | None, typer.Option("--run", help="where control.sock is", metavar="DIR", readable=False)]
-Json = Annotated[bool, typer.Option("--json", help="one JSON document; its fields only grow")]
 
 
 def execute(words: Sequence[str]) -> int:
@@ -85,7 +78,7 @@ def check(config: Config, as_json: Json = False) -> int:
             {"line": one.line or None, "place": one.place, "sentence": one.sentence, "hint": one.hint or None}
             for one in found.problems
         ]
-        _print_json({"v": 1, "file": str(config), "problems": problems, "without_gateway": found.alone})
+        print_json({"v": 1, "file": str(config), "problems": problems, "without_gateway": found.alone})
     else:
         screens.show_check(str(config), found)
     return 2 if found.problems else 0
@@ -97,7 +90,7 @@ def status(state: State = None, runtime: Run = None, as_json: Json = False) -> i
     answer = ask(run_dir(runtime), "status")
     answer["addresses"] = charger_urls(answer.get("listen", []), local_addresses())
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         screens.show_status(answer)
     return 1 if answer.get("problems") else 0
@@ -115,23 +108,23 @@ def health(state: State = None, runtime: Run = None) -> int:
 def sessions(
     state: State = None,
     runtime: Run = None,
-    since: Annotated[str | None, typer.Option("--from", metavar="DAY", help="such as 2026-06-01")] = None,
-    until: Annotated[
-        str | None, typer.Option("--to", metavar="DAY", help="the first day that no longer counts")
-    ] = None,
+    since: MaybeFrom = None,
+    until: MaybeTo = None,
     tenant: Annotated[str | None, typer.Option(help="only of this tenant")] = None,
     timezone: Annotated[str, typer.Option(help="of the days and times")] = "Europe/Zurich",
     as_json: Json = False,
 ) -> int:
     """The charging sessions, also while the daemon runs."""
-    zone = _zone(timezone)
+    zone = zone_of(timezone)
+    from_ms = day_ms(since, "--from", zone) if since is not None else 0
+    to_ms = day_ms(until, "--to", zone) if until is not None else FAR_MS
     db = open_state(state_dir(state))
     try:
-        rows = list_sessions(db, _day_ms(since, "--from", zone, 0), _day_ms(until, "--to", zone, FAR_MS), tenant)
+        rows = list_sessions(db, from_ms, to_ms, tenant)
     finally:
         db.close()
     if as_json:
-        _print_json({"v": 1, "sessions": rows})
+        print_json({"v": 1, "sessions": rows})
     else:
         screens.show_sessions(rows, zone)
     return 0
@@ -169,7 +162,7 @@ def verify(
         problems = [{"record": record, "why": why} for record, why in found.problems]
         notes = [{"record": record, "what": what} for record, what in found.notes]
         values = [asdict(value) for value in found.values]
-        _print_json({"v": 1, "records": found.records, "problems": problems, "notes": notes, "values": values})
+        print_json({"v": 1, "records": found.records, "problems": problems, "notes": notes, "values": values})
     else:
         screens.show_verification(found)
     return 1 if found.problems else 0
@@ -186,7 +179,7 @@ def keys(context: typer.Context, state: State = None, runtime: Run = None, as_js
         return 0
     listed = keys_of(state_dir(state))
     if as_json:
-        _print_json({"v": 1, "keys": listed})
+        print_json({"v": 1, "keys": listed})
     else:
         screens.show_keys(listed)
     return 0
@@ -197,7 +190,7 @@ def rotate(state: State = None, runtime: Run = None, as_json: Json = False) -> i
     """A new signing key from now on; the old public key stays listed."""
     answer = rotate_key(state_dir(state), run_dir(runtime))
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         typer.echo(f"{answer['key_id']} signs from now on, until now {answer['before']} did")
     return 0
@@ -215,10 +208,10 @@ def pin(
     runtime: Run = None,
     as_json: Json = False,
 ) -> int:  # fmt: skip
-    """Enter the public key of a charger's meter; it takes the place of another one, which stays listed."""
+    """Enter the public key of a charger's meter. It takes the place of another one, which stays listed."""
     answer = pin_meter_key(state_dir(state), run_dir(runtime), key, charger, connector, serial, why)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         screens.show_meter_keys([answer["pinned"]])
     return 0
@@ -226,14 +219,14 @@ def pin(
 
 @keys_app.command()
 def meters(state: State = None, runtime: Run = None, as_json: Json = False) -> int:
-    """The public keys of the chargers' meters: pinned, refused, replaced."""
+    """The public keys of the chargers' meters. Pinned, refused, replaced."""
     db = open_state(state_dir(state))
     try:
         rows = meter_keys(db)
     finally:
         db.close()
     if as_json:
-        _print_json({"v": 1, "keys": rows})
+        print_json({"v": 1, "keys": rows})
     else:
         screens.show_meter_keys(rows)
     return 0
@@ -248,23 +241,3 @@ app.add_typer(acting.session_app, name="session")
 app.add_typer(acting.period_app, name="period")
 app.command("import")(acting.import_series)
 app.command()(acting.purge)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f'--timezone: there is no time zone "{name}", such as Europe/Zurich') from error
-
-
-def _day_ms(text: str | None, option: str, zone: ZoneInfo, default: int) -> int:
-    if text is None:
-        return default
-    try:
-        return round(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=zone).timestamp() * 1000)
-    except ValueError as error:
-        raise UserError(f'{option}: must be a day such as 2026-06-01, not "{text}"') from error
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,8 @@ from gateway.command.directories import UserError, state_dir
 from gateway.command.options import (
     From,
     Json,
+    MaybeFrom,
+    MaybeTo,
     Out,
     Run,
     State,
@@ -36,7 +38,7 @@ from gateway.command.verification import keys_of
 from gateway.export.bundle import Scope, write_bundle
 from gateway.export.company_car import HEADER as CAR_HEADER
 from gateway.export.company_car import car_month
-from gateway.export.dialects import DIALECTS, Dialect, write_table
+from gateway.export.dialects import DIALECTS, Cell, write_table
 from gateway.export.explain import explain_json, explain_text, quarters_of
 from gateway.export.extras import NotInstalledError, qr_squares
 from gateway.export.facts import ended_sessions, gateway_of, rules_of, session
@@ -50,6 +52,7 @@ from gateway.export.slip_html import slip_html
 from gateway.export.slip_pdf import slip_pdf
 from gateway.export.transparency import transparency_xml
 from gateway.model import Connection, StoreError
+from gateway.sessions.reasons import phrase
 
 export_app = typer.Typer(no_args_is_help=True, help="Files: sessions, quarter hours, slips, proofs. Wh, never money.")
 
@@ -117,8 +120,13 @@ def _keys(folder: Path) -> dict[str, str]:
     return {str(key["key_id"]): str(key["spki_hex"]) for key in keys_of(folder)}
 
 
-def _dialect(name: DialectName) -> Dialect:
-    return DIALECTS[name.value]
+def _table(
+    source: _Source, what: str, period: str, header: Sequence[str], rows: Iterable[Sequence[Cell]],
+    dialect: DialectName, out: Path | None,
+) -> None:  # fmt: skip
+    """A CSV file in the dialect of whoever reads it."""
+    data = write_table(header, rows, DIALECTS[dialect.value])
+    deliver(data, out, file_name(source.gateway, what, period, "csv"))
 
 
 @export_app.command()
@@ -132,15 +140,14 @@ def sessions(
     runtime: Run = None,
     as_json: Json = False,
 ) -> int:
-    """Every session that ended in a period: registers, kWh by class, quality, hash of its record."""
+    """Every session that ended in a period. Registers, kWh by class, quality, hash of its record."""
     with _source(state, timezone) as source:
         found = list(ended_sessions(source.db, *span_ms(since, until, source.zone)))
         if as_json:
             print_json({"v": 1, "sessions": session_json(source.gateway, source.zone, found)})
             return 0
         header, rows = session_table(source.gateway, source.zone, found)
-        name = file_name(source.gateway, "sessions", f"{since}_{until}", "csv")
-        deliver(write_table(header, rows, _dialect(dialect)), out, name)
+        _table(source, "sessions", f"{since}_{until}", header, rows, dialect, out)
     return 0
 
 
@@ -154,28 +161,25 @@ def intervals(
     state: State = None,
     runtime: Run = None,
 ) -> int:
-    """Every quarter hour of a period, meter by meter: energy, register, sun, class."""
+    """Every quarter hour of a period, meter by meter. Energy, register, sun, class."""
     with _source(state, timezone) as source:
         metered = rules_of(source.db).get("house", {}).get("metered", {})
         rows = interval_rows(source.db, source.zone, *span_ms(since, until, source.zone), metered)
-        name = file_name(source.gateway, "intervals", f"{since}_{until}", "csv")
-        deliver(write_table(INTERVAL_HEADER, rows, _dialect(dialect)), out, name)
+        _table(source, "intervals", f"{since}_{until}", INTERVAL_HEADER, rows, dialect, out)
     return 0
 
 
 @export_app.command()
 def transparency(
-    since: Annotated[str | None, typer.Option("--from", metavar="DAY", help="the first day")] = None,
-    until: Annotated[
-        str | None, typer.Option("--to", metavar="DAY", help="the first day that no longer counts")
-    ] = None,
+    since: MaybeFrom = None,
+    until: MaybeTo = None,
     one: Annotated[str | None, typer.Option("--session", metavar="SESSION", help="this session alone")] = None,
     out: Out = None,
     timezone: Timezone = None,
     state: State = None,
     runtime: Run = None,
 ) -> int:
-    """The signed registers as XML, for the transparency software of S.A.F.E."""
+    """The signed registers as XML. For the transparency software of S.A.F.E."""
     if (one is None) == (since is None or until is None):
         raise UserError("export transparency: give either --session, or --from and --to")
     with _source(state, timezone) as source:
@@ -203,7 +207,7 @@ def slip(
     state: State = None,
     runtime: Run = None,
 ) -> int:
-    """One session on one page, for the one who charged: registers as signed, kWh by class, key and its QR code."""
+    """One session on one page. For the one who charged: registers as signed, kWh by class, key and its QR code."""
     if html and pdf:
         raise UserError("export slip: give either --html or --pdf")
     with _source(state, timezone) as source:
@@ -231,20 +235,19 @@ def company_car(
     runtime: Run = None,
     as_json: Json = False,
 ) -> int:
-    """The month of a company car for its employer: card, times, registers, kWh, meter; no price, no flat sum."""
+    """The month of a company car for its employer. Card, times, registers, kWh, meter; no price, no flat sum."""
     with _source(state, timezone) as source:
         found = car_month(
-            ended_sessions(source.db, *_month_ms(month, source.zone)), token, source.zone, _dialect(dialect)
+            ended_sessions(source.db, *_month_ms(month, source.zone)), token, source.zone, DIALECTS[dialect.value]
         )
         if as_json:
             rows = [dict(zip(CAR_HEADER, row, strict=True)) for row in found.rows]
             print_json({"v": 1, "month": month, "energy_wh": found.energy_wh, "sessions": rows})
         else:
-            name = file_name(source.gateway, f"company-car-{token}", month, "csv")
-            deliver(write_table(CAR_HEADER, found.rows, _dialect(dialect)), out, name)
+            _table(source, f"company-car-{token}", month, CAR_HEADER, found.rows, dialect, out)
     typer.echo(f"{found.sessions} sessions, {found.energy_wh} Wh", err=True)
     for session_id, reason in found.unmeasured:
-        typer.echo(f"left out, not measured: {session_id} ({reason})", err=True)
+        typer.echo(f"left out, not measured: {session_id}: {phrase(reason)}", err=True)
     return 0
 
 
@@ -257,7 +260,7 @@ def explain(
     runtime: Run = None,
     as_json: Json = False,
 ) -> int:
-    """Where the electricity of a session came from, quarter hour by quarter hour, to be recomputed by hand."""
+    """Where the electricity of a session came from. Quarter hour by quarter hour, to be recomputed by hand."""
     with _source(state, timezone) as source:
         facts = session(source.db, wanted)
         quarters = quarters_of(source.db, facts)
@@ -280,7 +283,7 @@ def report_command(
     runtime: Run = None,
     as_json: Json = False,
 ) -> int:
-    """The sums per user or per station; adjacent periods add up to the watt-hour."""
+    """The sums per user or per station. Adjacent periods add up to the watt-hour."""
     grouping: By = "user" if by is Grouping.USER else "station"
     with _source(state, timezone) as source:
         lines = report(ended_sessions(source.db, *span_ms(since, until, source.zone)), grouping)
@@ -288,8 +291,7 @@ def report_command(
             print_json({"v": 1, "by": grouping, "lines": report_json(lines), "total": report_json([total(lines)])[0]})
             return 0
         header, rows = report_table(lines, grouping)
-        name = file_name(source.gateway, f"report-by-{grouping}", f"{since}_{until}", "csv")
-        deliver(write_table(header, rows, _dialect(dialect)), out, name)
+        _table(source, f"report-by-{grouping}", f"{since}_{until}", header, rows, dialect, out)
     typer.echo(f"{total(lines).sessions} sessions, {total(lines).energy_wh} Wh", err=True)
     return 0
 
@@ -303,7 +305,7 @@ def bundle(
     state: State = None,
     runtime: Run = None,
 ) -> int:
-    """One zip for an authority: records, keys, events, XML, readme, checksums."""
+    """One zip for an authority. Records, keys, events, XML, readme, checksums."""
     with _source(state, timezone) as source:
         scope = Scope(source.gateway, source.simulation, source.zone, *span_ms(since, until, source.zone))
         archive = io.BytesIO()

@@ -22,6 +22,8 @@ Run = Annotated[Path | None, typer.Option("--run", help="where control.sock is",
 Json = Annotated[bool, typer.Option("--json", help="one JSON document; its fields only grow")]
 From = Annotated[str, typer.Option("--from", metavar="DAY", help="the first day, such as 2026-06-01")]
 To = Annotated[str, typer.Option("--to", metavar="DAY", help="the first day that no longer counts")]
+MaybeFrom = Annotated[str | None, typer.Option("--from", metavar="DAY", help="the first day, such as 2026-06-01")]
+MaybeTo = Annotated[str | None, typer.Option("--to", metavar="DAY", help="the first day that no longer counts")]
 Timezone = Annotated[str | None, typer.Option(help="of the days and times; else that of the site")]
 Out = Annotated[
     Path | None, typer.Option("--out", help="a file, or a directory for a file of the usual name", metavar="FILE")

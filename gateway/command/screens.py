@@ -17,6 +17,7 @@ from rich.table import Table
 from gateway.command.addresses import url_of
 from gateway.command.checkup import Checkup
 from gateway.command.verification import Verification
+from gateway.sessions.reasons import phrase
 
 WIDTH_WITHOUT_TERMINAL = 200
 """In a file or a pipe nothing should be cut or wrapped."""
@@ -238,7 +239,7 @@ def _show_hex(console: Console, keys: Iterable[tuple[str, str]]) -> None:
 
 def _remark(row: dict[str, Any]) -> str | None:
     if row["state"] == "ended" and not row["billable"]:
-        return f"not billable: {row['unbillable_reason']}"
+        return f"not billable: {phrase(row['unbillable_reason'])}"
     return "split provisional" if row["split"] and row["split"]["state"] != "final" else None
 
 

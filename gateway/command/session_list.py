@@ -9,6 +9,7 @@ from typing import Any
 from gateway.clock import iso
 from gateway.command.directories import UserError, look_into
 from gateway.model import Connection, StoreError, StoreProblem
+from gateway.store.database import ForeignDatabaseError, check_ours
 from gateway.store.sqlite import connect_read_only
 
 _SESSION = """
@@ -29,7 +30,11 @@ def open_state(state: Path) -> Connection:
     look_into(path, f"there is no database in {state}")
     try:
         connection = connect_read_only(path)
+        check_ours(connection)
         found = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    except ForeignDatabaseError as error:
+        connection.close()
+        raise UserError(f"{path}: {error}") from error
     except StoreError as error:
         damaged = error.problem is StoreProblem.CORRUPT
         remedy = "see docs/operations.md, 'the database is damaged'" if damaged else "use sudo"

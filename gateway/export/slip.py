@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from gateway.export.dialects import local_text
 from gateway.export.ocmf_text import read_ocmf
 from gateway.export.session_facts import SessionFacts, SignedText, mask
-from gateway.export.words import word
+from gateway.export.words import why_not, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def slip_of(
     signed = [record for record in (begin, end) if record is not None]
     notes = [say("simulation")] if simulation else []
     if not one.billable:
-        notes.append(f"{say('unbillable')}: {one.unbillable_reason or ''}".rstrip(": "))
+        notes.append(why_not(one.unbillable_reason, language))
     elif one.split_state != "final":
         notes.append(say("provisional"))
     facts = [

@@ -86,6 +86,58 @@ _TEXTS: dict[str, tuple[str, str, str, str]] = {
 }  # fmt: skip
 
 
+_REASONS: dict[str, tuple[str, str, str, str]] = {
+    "start_refused": (
+        "die Karte wurde abgelehnt", "la carte a été refusée", "la carta è stata rifiutata", "the card was refused",
+    ),
+    "stop_without_start": (
+        "das Ende kam ohne einen Beginn", "la fin est arrivée sans début", "la fine è arrivata senza un inizio",
+        "its end came without a begin",
+    ),
+    "start_without_stop": (
+        "die Ladestation hat kein Ende gemeldet", "la borne n'a signalé aucune fin",
+        "la stazione non ha segnalato una fine", "the charging station told of no end",
+    ),
+    "no_meter": (
+        "der Ladepunkt hat keinen Zähler", "le point de recharge n'a pas de compteur",
+        "il punto di ricarica non ha contatore", "the charging point has no meter",
+    ),
+    "no_begin_register": (
+        "der Zählerstand am Beginn fehlt", "l'index au début manque", "manca la lettura all'inizio",
+        "the register at the begin is missing",
+    ),
+    "no_end_register": (
+        "der Zählerstand am Ende fehlt", "l'index à la fin manque", "manca la lettura alla fine",
+        "the register at the end is missing",
+    ),
+    "end_register_only_from_charger": (
+        "am Ende ist nur der Wert der Ladestation bekannt", "à la fin, seule la valeur de la borne est connue",
+        "alla fine è noto solo il valore della stazione", "at the end only the charging station's value is known",
+    ),
+    "ended_before_the_gateway_saw_it_begin": (
+        "der Beginn wurde nicht gesehen", "le début n'a pas été vu", "l'inizio non è stato visto",
+        "its begin was not seen",
+    ),
+    "meter_swapped": (
+        "der Zähler wurde währenddessen getauscht", "le compteur a été remplacé entre-temps",
+        "il contatore è stato sostituito nel frattempo", "the meter was exchanged meanwhile",
+    ),
+    "register_went_back": (
+        "der Zählerstand ging zurück", "l'index du compteur a reculé", "la lettura del contatore è tornata indietro",
+        "the register went back",
+    ),
+}  # fmt: skip
+
+
+def why_not(code: str | None, language: str) -> str:
+    """Why a session is not billable, with the code; a code of a later version alone."""
+    if code is None:
+        return word("unbillable", language)
+    known = _REASONS.get(code)
+    reason = f"{known[LANGUAGES.index(language)]} ({code})" if known else code
+    return f"{word('unbillable', language)}: {reason}"
+
+
 def word(name: str, language: str) -> str:
     """One text in one of LANGUAGES."""
     return _TEXTS[name][LANGUAGES.index(language)]

@@ -15,6 +15,7 @@ from gateway.meters.answer import Answer
 from gateway.meters.meter_model import ENERGY_NAMES, MeterModel, Span
 from gateway.meters.quality import Limits, Reason, Sample, Trust, all_equal, judge
 from gateway.meters.registers import Decoded, Words, decode, decode_serial, in_range, same_serial, step_wh
+from gateway.meters.words import energy_of, shown_wh
 from gateway.model import INTERVAL_MS, Clock, Event, Reading, Severity, Tell
 from gateway.site import Meter
 
@@ -190,7 +191,7 @@ class Station:
             Event(
                 "meter_rebased",
                 f"meter {self.meter.id}",
-                f"the register went from {before.import_wh} to {reading.import_wh} Wh and stayed there",
+                f"the register went from {shown_wh(before.import_wh)} to {shown_wh(reading.import_wh)}, and stayed",
                 "compare the meter's display; the difference is booked to nobody",
                 Severity.ERROR,
                 {"before_wh": before.import_wh, "after_wh": reading.import_wh, "raw": reading.raw},
@@ -209,7 +210,7 @@ class Station:
             Event(
                 "reading_quarantined",
                 f"meter {self.meter.id}",
-                f"{reason}: {reading.import_wh} Wh in, {reading.export_wh} Wh out, registers {reading.raw or '-'}",
+                f"{reason}: {energy_of(reading)}, registers {reading.raw or '-'}",
                 "nothing is booked from it; if it stays so, check the meter and its wiring",
                 Severity.WARNING,
                 {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.meters.answer import Answer, Outcome
-from gateway.model import Event, Severity
+from gateway.model import Event, Reading, Severity
 
 _WIRING = "check its power, its wiring, baud, parity and unit number"
 _MODEL = "check `model` and `unit` of this meter in the site file: another device may answer there"
@@ -33,6 +33,17 @@ def advice(answer: Answer) -> str:
     if answer.outcome is Outcome.REFUSED:
         return EXCEPTIONS.get(answer.code, ("", _MODEL))[1]
     return _WIRING
+
+
+def shown_wh(value_wh: int | None) -> str:
+    """A register for a person."""
+    return f"{value_wh} Wh" if value_wh is not None else "no value"
+
+
+def energy_of(reading: Reading) -> str:
+    """Both registers of a reading; the second one only of a meter that has it."""
+    taken = f"{shown_wh(reading.import_wh)} in"
+    return f"{taken}, {reading.export_wh} Wh out" if reading.export_wh is not None else taken
 
 
 def lost_event(meter: str, unit: int, bus: str, place: str, answer: Answer) -> Event:

@@ -13,6 +13,7 @@ from gateway.model import Connection, ConnectorRef, Event, Reading, Severity, St
 from gateway.sessions import ending
 from gateway.sessions import session as machine
 from gateway.sessions.passed_through import keep_signed, of_session
+from gateway.sessions.reasons import phrase
 from gateway.sessions.restamping import steps_since
 from gateway.sessions.session import Reason, Session, State
 from gateway.sessions.writing import Writer, ended_event, new_id
@@ -151,7 +152,7 @@ class _Step:
         self._save(begun, begun.begin_ms)
         self._intake.writer.begin(self._db, begun, reading, self._stamp)
         self.outcome.events.append(
-            Event("session_began", str(begun.ref), f"register {begun.begin_wh} Wh", data={"session": begun.id})
+            Event("session_began", str(begun.ref), _register(begun.begin_wh), data={"session": begun.id})
         )
 
     def _new(self, row: JournalRow, transaction_id: int, connector: int, id_tag: str) -> Session:
@@ -235,7 +236,7 @@ class _Step:
                 Event(
                     "energy_without_bill",
                     str(session.ref),
-                    f"{session.unbillable_reason}: the charger counted {took} Wh",
+                    f"{phrase(session.unbillable_reason)}: the charger counted {took} Wh",
                     next_step="a person decides about this session",
                     severity=Severity.WARNING,
                     data={"session": session.id, "charger_wh": took},
@@ -330,3 +331,7 @@ def _lag(arrived_ms: int, own: object) -> int | None:
     if at.tzinfo is None:  # OCPP 1.6 wants UTC; chargers leave out the Z
         at = at.replace(tzinfo=UTC)
     return arrived_ms - round(at.timestamp() * 1000)
+
+
+def _register(begin_wh: int | None) -> str:
+    return f"register {begin_wh} Wh" if begin_wh is not None else "its meter could not be read"

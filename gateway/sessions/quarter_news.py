@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
+from gateway.energy.intervals import boundary_of
 from gateway.energy.quarter import Quarter
 from gateway.model import Event, Severity
 from gateway.records.bodies import Interval
@@ -21,23 +24,29 @@ def same(old: Interval, new: Interval) -> bool:
     return same_state and old.model_dump(exclude=exclude) == new.model_dump(exclude=exclude)
 
 
-def late_event(k: int, period: str, old: Interval, now: Interval) -> Event:
+def name_of(k: int, timezone: str) -> str:
+    """A quarter hour by its local begin, with the offset that tells the repeated hour of autumn apart."""
+    local = datetime.fromtimestamp(boundary_of(k) / 1000, ZoneInfo(timezone))
+    return f"quarter hour {local.isoformat(sep=' ', timespec='minutes')}"
+
+
+def late_event(name: str, k: int, period: str, old: Interval, now: Interval) -> Event:
     """Something came late for a closed interval: what it would change."""
     sun, grid = (now.solar_wh or 0) - (old.solar_wh or 0), (now.import_wh or 0) - (old.import_wh or 0)
     return Event(
-        "late_for_closed_period", f"interval {k}", f"{period} is closed; the split would change, solar by {sun} Wh",
+        "late_for_closed_period", name, f"{period} is closed; the split would change, solar by {sun} Wh",
         next_step=f"nothing was changed; `period reopen {period}` applies it", severity=Severity.WARNING,
         data={"k": k, "period": period, "delta_solar_wh": sun, "delta_import_wh": grid}, keep=True,
     )  # fmt: skip
 
 
-def news(k: int, version: int, state: State, quarter: Quarter) -> list[Event]:
+def news(name: str, k: int, version: int, state: State, quarter: Quarter) -> list[Event]:
     """What the operator is told of a version: that it is provisional, that energy belongs to nobody."""
     events: list[Event] = []
     if state == "provisional" and version == 1:
         events.append(
             Event(
-                "interval_provisional", f"interval {k}", "; ".join(quarter.missing),
+                "interval_provisional", name, "; ".join(quarter.missing),
                 next_step="it is corrected by itself when the data is there", severity=Severity.WARNING,
                 data={"k": k}, keep=True,
             )
@@ -46,7 +55,7 @@ def news(k: int, version: int, state: State, quarter: Quarter) -> list[Event]:
     if abs(quarter.imbalance_wh) > limit_wh and not quarter.estimated:
         events.append(
             Event(
-                "imbalance", f"interval {k}", f"{quarter.imbalance_wh} Wh of the house belong to nobody",
+                "imbalance", name, f"{quarter.imbalance_wh} Wh of the house belong to nobody",
                 next_step="check which meter is wired or assigned wrongly", severity=Severity.WARNING,
                 data={"k": k, "imbalance_wh": quarter.imbalance_wh}, keep=True,
             )

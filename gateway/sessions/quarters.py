@@ -23,7 +23,7 @@ from gateway.model import Connection, Event, Reading, Stamp, TimeQuality
 from gateway.records.bodies import Interval
 from gateway.sessions import cuts, splits
 from gateway.sessions.bodies import interval_body
-from gateway.sessions.quarter_news import State, late_event, news, same
+from gateway.sessions.quarter_news import State, late_event, name_of, news, same
 from gateway.sessions.rules import Rules, load, of_site
 from gateway.sessions.writing import append
 from gateway.site import Site
@@ -112,7 +112,7 @@ class Quarters:
             intervals.clean(db, k)
             outcome = Settled()
             outcome.wrote = splits.write(
-                db, self.who, self.random, stamp, self._touched(db, rules, k, quarter), f"interval {k}"
+                db, self.who, self.random, stamp, self._touched(db, rules, k, quarter), name_of(k, rules.timezone)
             )
             return outcome
         self._adjust(db, rules, k, before, handed)
@@ -129,7 +129,7 @@ class Quarters:
         body = self._body(db, rules, k, row.version, _state(quarter, 1), quarter, _handed(before, quarter))
         differs = not same(old, body)
         intervals.late_looked_at(db, k, differs=differs)
-        return late_event(k, rules.period_of(k), old, body) if differs else None
+        return late_event(name_of(k, rules.timezone), k, rules.period_of(k), old, body) if differs else None
 
     def _once_more(self, db: Connection, k: int) -> tuple[IntervalRow, Rules, Quarter, Handed] | None:
         row = intervals.get(db, k)
@@ -217,7 +217,7 @@ class Quarters:
     def _write(
         self, db: Connection, rules: Rules, k: int, version: int, quarter: Quarter, handed: Handed, stamp: Stamp
     ) -> Settled:
-        state = _state(quarter, version)
+        state, name = _state(quarter, version), name_of(k, rules.timezone)
         body = self._body(db, rules, k, version, state, quarter, handed)
         touched = self._touched(db, rules, k, quarter)
         intervals.settle(db, k, state=state, version=version, result=body.model_dump_json(), handed=handed.dump())
@@ -231,8 +231,8 @@ class Quarters:
         ]  # fmt: skip
         intervals.put_shares(db, k, shares)
         append(db, self.who, self.random, stamp, "interval.v1", body)
-        splits.write(db, self.who, self.random, stamp, touched, f"interval {k} version {version}")
-        return Settled(news(k, version, state, quarter), wrote=True)
+        splits.write(db, self.who, self.random, stamp, touched, f"{name} version {version}")
+        return Settled(news(name, k, version, state, quarter), wrote=True)
 
     def _touched(self, db: Connection, rules: Rules, k: int, quarter: Quarter) -> set[str]:
         ended = cuts.ended_within(db, rules.house.charger_meters, boundary_of(k), boundary_of(k + 1))

@@ -15,6 +15,7 @@ from gateway.records.bodies import Body, SessionBegin, SessionEnd
 from gateway.records.signing import Signer
 from gateway.records.verify import chain_hash
 from gateway.sessions.passed_through import SignedSession
+from gateway.sessions.reasons import phrase
 from gateway.sessions.session import Reason, Session
 from gateway.site import Site
 from gateway.store import outbox, readings, records
@@ -180,7 +181,7 @@ def ended_event(session: Session) -> Event:
     return Event(
         "session_unbillable",
         str(session.ref),
-        reason,
+        phrase(reason),
         next_step=NEXT_STEPS.get(reason, ""),
         severity=Severity.INFO if reason == Reason.REFUSED else Severity.WARNING,
         data={

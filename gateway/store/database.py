@@ -41,6 +41,10 @@ class NewerDatabaseError(Exception):
     """The database was written by a newer version of the gateway; nothing in it was touched."""
 
 
+class ForeignDatabaseError(Exception):
+    """Another program's database; nothing in it was touched."""
+
+
 class Database:
     """Owns the write connection. `run` is safe from any task of the loop."""
 
@@ -55,7 +59,7 @@ class Database:
 
     @classmethod
     async def open(cls, path: Path, connect: Callable[[Path], Connection], executor: Executor) -> Database:
-        """Open and migrate. NewerDatabaseError, StoreError."""
+        """Open and migrate. ForeignDatabaseError, NewerDatabaseError, StoreError."""
         loop = asyncio.get_running_loop()
         connection = await loop.run_in_executor(executor, _open, path, connect)
         return cls(connection, executor)
@@ -138,6 +142,7 @@ def _roll_back(connection: Connection) -> None:
 def _open(path: Path, connect: Callable[[Path], Connection]) -> Connection:
     connection = connect(path)
     try:
+        check_ours(connection)
         for pragma in _PRAGMAS:
             connection.execute(pragma).fetchall()
         migrate(connection)
@@ -157,6 +162,18 @@ def schemas() -> list[tuple[int, str]]:
     folder = resources.files("gateway.store") / "schema"
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
     return [(int(entry.name.split("_")[0].removesuffix(".sql")), entry.read_text(encoding="utf-8")) for entry in files]
+
+
+def check_ours(connection: Connection) -> None:
+    """ForeignDatabaseError where the file holds another program's tables. A new and empty file is ours."""
+    found = [connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")]
+    owner, version = (row[0] if row else 0 for row in found)
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if owner != APPLICATION_ID and (owner or version or (tables and tables[0])):
+        raise ForeignDatabaseError(
+            "it is another program's database, and was left as it is: "
+            "say with --state where the gateway keeps its state, or move the file away"
+        )
 
 
 def migrate(connection: Connection) -> None:

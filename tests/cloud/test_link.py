@@ -356,6 +356,8 @@ async def test_nonsense_from_the_cloud_is_told_and_survived(bench: Make, embedde
             b.cloud.ingestor.send(GW, "ack", payload)
         b.cloud.ingestor.send(GW, "cfg", b"{}")
         await wait_until(lambda: b.gateway.kinds().count("cloud_message_refused") == 4, "each is told")
+        causes = [event.cause for event in b.gateway.events if event.kind == "cloud_message_refused"]
+        assert any(cause.startswith("epoch: ") for cause in causes), causes  # the field, not "2 validation errors"
         await b.gateway.add(1)
         await b.drained()
         b.agree()

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.meters.answer import Answer, Outcome
 from gateway.meters.presence import Presence
-from gateway.meters.words import EXCEPTIONS, absent_event, advice, back_event, lost_event, meaning
+from gateway.meters.words import EXCEPTIONS, absent_event, advice, back_event, energy_of, lost_event, meaning
+from gateway.model import Reading, TimeQuality
 
 
 def test_a_meter_that_was_lost_once_is_back_when_it_has_answered_for_half_a_minute() -> None:
@@ -90,3 +91,9 @@ def test_a_serial_number_that_did_not_come_is_not_said_to_be_missing() -> None:
 def test_a_meter_that_came_and_went_says_how_often() -> None:
     assert back_event("m1", 1).cause == "it answers again"
     assert back_event("m1", 7).cause == "it answers again; it came and went 7 times"
+
+
+def test_a_register_that_is_not_there_is_not_none_watt_hours() -> None:
+    one = Reading("m", 0, 1, TimeQuality.NTP, 500)
+    assert energy_of(one) == "500 Wh in"
+    assert energy_of(Reading("m", 0, 1, TimeQuality.NTP, None, 7)) == "no value in, 7 Wh out"

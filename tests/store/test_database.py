@@ -109,6 +109,7 @@ async def test_a_newer_database_is_refused_untouched(tmp_path: Path, executor: T
     path = tmp_path / "b.db"
     connection = connect(path)
     connection.execute("CREATE TABLE from_the_future (x)")
+    connection.execute(f"PRAGMA application_id={module.APPLICATION_ID}")
     connection.execute("PRAGMA user_version=999")
     connection.close()
     with pytest.raises(NewerDatabaseError, match="schema 999"):
@@ -116,6 +117,21 @@ async def test_a_newer_database_is_refused_untouched(tmp_path: Path, executor: T
     reader = connect_read_only(path)
     assert reader.execute("SELECT name FROM sqlite_master").fetchall() == [("from_the_future",)]
     reader.close()
+
+
+@pytest.mark.parametrize("mark", ["CREATE TABLE photos (id)", "PRAGMA application_id=77", "PRAGMA user_version=2"])
+async def test_another_programs_database_is_refused_untouched(
+    tmp_path: Path, executor: ThreadPoolExecutor, mark: str
+) -> None:
+    """Its tables, its application id, or its version without ours: each is proof enough. It is not even put into WAL."""
+    path = tmp_path / "b.db"
+    connection = connect(path)
+    connection.execute(mark)
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(module.ForeignDatabaseError, match="another program's database"):
+        await Database.open(path, connect, executor)
+    assert path.read_bytes() == before
 
 
 class FailsAt:
