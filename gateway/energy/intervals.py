@@ -32,6 +32,10 @@ def boundary_of(k: int) -> int:
     return k * INTERVAL_MS
 
 
+EXCHANGED = "was exchanged for"
+"""Stands in what is said of a boundary that lies in an exchange: nobody measured then, and no data will come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """A reading that takes part in an interval; `estimated` where it was interpolated."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.clock import iso
 from gateway.energy.battery import Tanks
-from gateway.energy.intervals import Known, Measured, begun, boundary_of, interpolated, measured, same_meter
+from gateway.energy.intervals import EXCHANGED, Known, Measured, begun, boundary_of, interpolated, measured, same_meter
 from gateway.energy.quarter import Quarter, SessionCut, settle, with_community
 from gateway.energy.tariff import class_of, in_force
 from gateway.model import Connection, Event, Reading, Stamp, TimeQuality
@@ -316,7 +316,7 @@ def _problems(db: Connection, meter: str, lacking: Sequence[tuple[int, str]]) ->
             found.append(f"meter {meter}: no reading at the {side}")
         else:
             found.append(
-                f"meter {meter}: at the {side} {before.serial} was exchanged for {after.serial}; what was counted from "
+                f"meter {meter}: at the {side} {before.serial} {EXCHANGED} {after.serial}; what was counted from "
                 f"{iso(before.requested_ms)} to {iso(after.requested_ms)} is not known"
             )
     return found

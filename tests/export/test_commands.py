@@ -10,6 +10,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.command.state_lock import state_lock
+from gateway.store.database import APPLICATION_ID
 from gateway.store.sqlite import connect
 
 SPAN = ["--from", "2026-04-15", "--to", "2026-04-16"]
@@ -134,6 +135,7 @@ def test_a_database_of_an_older_gateway_is_one_sentence(tmp_path: Path, capsys: 
     writer = connect(tmp_path / "billing.db")
     writer.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT)")
     writer.execute("CREATE TABLE session (id TEXT PRIMARY KEY)")
+    writer.execute(f"PRAGMA application_id={APPLICATION_ID}")
     writer.close()
     for words in (["export", "sessions", *SPAN], ["audit"], ["person", "export", "anna"]):
         assert main([*words, "--state", str(tmp_path)]) == 2

@@ -136,6 +136,10 @@ async def test_a_meter_that_is_exchanged_while_the_gateway_is_down_loses_a_minut
     assert (event.data["old_wh"], event.data["new_wh"]) == (7_650, 12)
     assert (event.data["from"], event.data["to"]) == ("2026-04-15T09:27:00.000Z", "2026-04-15T09:50:00.000Z")
     body = [one for one in await house.bodies("interval.v1") if one["start"] == "2026-04-15T09:15:00.000Z"][-1]
+    gap = "what was counted from 2026-04-15T09:27:00.000Z to 2026-04-15T09:50:00.000Z is not known"
+    assert body["missing"] == [f"meter m1: at the end SN-m1 was exchanged for SN-new; {gap}"]
+    told = [one for one in house.events if one.kind == "interval_provisional" and "exchanged" in one.cause]
+    assert all("accept-provisional" in one.next_step for one in told)
     assert [one["wh"] for one in body["sessions"]] == [650]
     kept = await house.rows("SELECT why FROM kept_reading WHERE meter = 'm1' ORDER BY id")
     assert ("before_swap",) in kept

@@ -123,7 +123,7 @@ async def test_a_newer_database_is_refused_untouched(tmp_path: Path, executor: T
 async def test_another_programs_database_is_refused_untouched(
     tmp_path: Path, executor: ThreadPoolExecutor, mark: str
 ) -> None:
-    """Its tables, its application id, or its version without ours: each is proof enough. It is not even put into WAL."""
+    """Its tables, its application id, or a version without ours: each is proof enough."""
     path = tmp_path / "b.db"
     connection = connect(path)
     connection.execute(mark)

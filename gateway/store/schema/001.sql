@@ -1,6 +1,6 @@
 -- Energy is Wh, current mA, time UTC milliseconds of site time. Texts of others stand as they came.
 
-CREATE TABLE meta (             -- gw, epoch, boot, newest_ms, next_local_id, simulation
+CREATE TABLE meta (             -- gw, epoch, boot, newest_ms, next_local_id, simulation, last_readings
   key TEXT PRIMARY KEY,
   value TEXT NOT NULL
 ) STRICT;
