@@ -154,8 +154,9 @@ def _waits_for_name(trust: Trust, sample: Sample, limits: Limits) -> bool:
     if trust.rival is not None and sample.from_s - trust.rival_since_s >= SUSPECT_S:
         return False
     usual_w = limits.usual_w if limits.usual_w is not None else limits.possible_w
-    if sample.power_w is not None and before.power_w is not None:
-        usual_w = min(usual_w, max(abs(sample.power_w), abs(before.power_w)))
+    shown_w = max(abs(before.power_w or 0), abs(sample.power_w or 0))
+    # What a box draws beyond its rating is shown, and explains what is counted.
+    usual_w = max(usual_w, shown_w) if sample.power_w is None or before.power_w is None else shown_w
     hours = max(sample.to_s - before.from_s, 0.0) / 3600
     explained_wh = usual_w * SUSPECT_SHARE * hours + 2 * limits.step_wh + SUSPECT_WH
     pairs = ((before.import_wh, sample.import_wh), (before.export_wh, sample.export_wh))

@@ -126,10 +126,11 @@ class Settlement:
     def _on_reading(self, reading: Reading) -> None:
         if reading.import_wh is None:
             return
+        known = len(self._boundaries.dropped)
         event = self._boundaries.take(reading)
         if event is not None:
             self._tell(event)
-        if len(self._boundaries.dropped) == 1:
+        if not known and self._boundaries.dropped:
             self._tell(dropped_event(self._boundaries.dropped))
         if self._next_k is not None and self._boundaries.complete(self._next_k):
             self._wake.set()

@@ -224,3 +224,11 @@ def test_after_a_gap_in_which_it_was_identified_it_is_believed_at_once() -> None
     """A car charged while nobody could read: the name was told when the meter came back."""
     trust = run(named(5, 16_400, 4.0), trust=settled())[0]
     assert run(named(905, 18_400, 904.0), trust=trust)[1] == [None]
+
+
+def test_a_box_that_draws_twice_its_rating_is_not_doubted() -> None:
+    """22 kW behind a 16 A box, looked at once a minute, with and without power in the reading."""
+    box = replace(LIMITS, usual_w=12_000)
+    before = run(named(5, 16_400, 4.0, power=22_000), trust=settled())[0]
+    for power in (22_000, None):
+        assert judge(before, named(65, 16_400 + 366, 4.0, power=power), box)[1].reason is None

@@ -86,6 +86,25 @@ async def test_a_disk_that_is_full_for_two_hours_loses_no_boundary(house: Any, m
     assert "boundaries_lost" not in kinds
 
 
+async def test_what_goes_beyond_the_bound_is_told_at_once_and_in_sum(house: Any) -> None:
+    """Two days and three quarter hours: the first one given up is told, and all of them when the disk takes rows."""
+    settlement = alone(house)
+    task = await begun(settlement)
+    await house.boundary("09:15:00")
+    task.cancel()
+    for _ in range(MAX_HELD + 3):
+        house.clock.now_ms += 900_000
+        house.meters.poll()
+    told = [event for event in house.events if event.kind == "boundaries_lost"]
+    assert [event.data["lost"] for event in told] == [1]
+    task = asyncio.create_task(settlement.run())
+    await house.until("SELECT count(*) FROM interval WHERE version > 0", MAX_HELD + 4)
+    task.cancel()
+    told = [event for event in house.events if event.kind == "boundaries_lost"]
+    assert [event.data["lost"] for event in told] == [1, 3]
+    assert told[1].data["first"] == "2026-04-15T09:30:00.000Z"
+
+
 async def test_a_step_of_the_clock_that_could_not_be_written_is_applied_when_the_disk_takes_it(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
