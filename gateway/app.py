@@ -144,7 +144,8 @@ class Gateway:
         operations = Operations()
 
         self._meters = Meters(site, world.clock, tell)
-        self._cloud = CloudLink(site, world, db, who, tell, secrets.get, operations.execute)
+        self._keys = KeyOperations(site, world.clock, db, signer, tell)
+        self._cloud = CloudLink(site, world, db, who, tell, secrets.get, operations.execute, self._keys.retire)
         self._keeping = Keeping(config.state, world, db, tell)
         self._tracker = Tracker(site, world, db, who, self._meters, signer, tell, self._on_record)
         self._settlement = Settlement(site, world, db, who, self._meters, tell, self._cloud.notify)
@@ -152,7 +153,6 @@ class Gateway:
         self._loop = ControlLoop(site, world.clock, self._ocpp, self._meters, tell)
         self._store_beat = world.clock.monotonic()
 
-        self._keys = KeyOperations(site, world.clock, db, signer, tell)
         acts = Acts(site, world, db, who, self._on_act)
         for name, operation in {
             "status": self._status,

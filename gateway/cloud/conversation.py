@@ -17,10 +17,12 @@ from gateway.clock import iso
 from gateway.cloud import standing
 from gateway.cloud.commands import Commands
 from gateway.cloud.envelope import Ack, Hello, HelloAck, State, encode, first_fault, parse_ack, topic
-from gateway.cloud.mqtt import Connection, Message
+from gateway.cloud.mqtt import CloudError, Connection, Message
 from gateway.cloud.outbox import NEVER, Handshake, LaneWindow
+from gateway.cloud.standing import NewKey
 from gateway.model import Connection as Store
 from gateway.model import Event, OutboxRow, Severity, Tell, World
+from gateway.records.signing import KeyFileError
 from gateway.store import commands as command_store
 from gateway.store import outbox
 from gateway.store.database import Database
@@ -53,11 +55,11 @@ class Conversation:
 
     def __init__(
         self, gw: str, world: World, db: Database, who: Identity, tell: Tell, commands: Commands, shared: Shared,
-        wake: asyncio.Event, *, simulation: bool,
+        wake: asyncio.Event, new_key: NewKey, *, simulation: bool,
     ) -> None:  # fmt: skip
         self._gw, self._world, self._db, self._who, self._tell = gw, world, db, who, tell
         self._commands, self._shared, self._wake = commands, shared, wake
-        self._simulation = simulation
+        self._new_key, self._simulation = new_key, simulation
         self._clock = world.clock
         self._inbox: deque[Message] = deque()
         self._replies: deque[tuple[str, str]] = deque(maxlen=MAX_REPLIES)
@@ -150,7 +152,15 @@ class Conversation:
             return
         new_epoch = f"{self._world.random.getrandbits(128):032x}"
         rid, now = standing.new_rid(self._world.random), self._clock.now()
-        found = await self._db.run(lambda db: standing.settle(db, self._who, ack, new_epoch, rid, now))
+        try:
+            found = await self._db.run(
+                lambda db: standing.settle(db, self._who, ack, new_epoch, rid, now, self._new_key)
+            )  # fmt: skip
+        except KeyFileError as error:
+            raise CloudError(
+                f"this card is an old copy, and it cannot begin anew: {error}",
+                "make the keys folder writable for the service; until then nothing is sent",
+            ) from error
         for event in found.events:
             self._tell(event)
         self._shared.last_ack, self._shared.hello_silent_told = self._clock.monotonic(), False

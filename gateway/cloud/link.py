@@ -12,9 +12,10 @@ from gateway.cloud.conversation import Conversation, Shared
 from gateway.cloud.envelope import topic
 from gateway.cloud.mqtt import CloudError, Connection, Will
 from gateway.cloud.outbox import Backoff, LaneWindow
+from gateway.cloud.standing import RESTORED, NewKey
 from gateway.model import Event, Severity, StoreError, Tell, World
 from gateway.site import Cloud, Site
-from gateway.store import outbox
+from gateway.store import meta, outbox
 from gateway.store.database import Database
 from gateway.store.outbox import DURABLE_LANES, Identity
 
@@ -35,8 +36,10 @@ class CloudLink:
     """Brings the billing and event lanes to the cloud, and the cloud's commands to `execute`."""
 
     def __init__(
-        self, site: Site, world: World, db: Database, who: Identity, tell: Tell, secrets: Secrets, execute: Execute
-    ) -> None:
+        self, site: Site, world: World, db: Database, who: Identity, tell: Tell, secrets: Secrets, execute: Execute,
+        new_key: NewKey,
+    ) -> None:  # fmt: skip
+        self._new_key = new_key
         self._site, self._world, self._db, self._who, self._tell = site, world, db, who, tell
         self._secrets = secrets
         self._wake = asyncio.Event()
@@ -63,7 +66,10 @@ class CloudLink:
             group.create_task(self._stay_connected(cloud), name="cloud link")
 
     async def status(self) -> dict[str, Any]:
-        """`last_ack_s`: site seconds since the cloud last answered, null before."""
+        """`last_ack_s`: site seconds since the cloud last answered, null before.
+
+        `restored`: when the cloud found this database to be an old copy, null where it never did.
+        """
         last_ack = self._shared.last_ack
         answered = self._conversation is not None and self._conversation.answered
         silent = "the broker is there, the cloud has not answered yet" if self._conversation is not None else self._why
@@ -72,6 +78,7 @@ class CloudLink:
             "connected": answered,
             "why": "" if answered else silent,
             "backlog": await self._db.run(outbox.backlog),
+            "restored": await self._db.run(lambda db: meta.get(db, RESTORED)),
             "last_ack_s": None if last_ack is None else round(self._world.clock.monotonic() - last_ack, 1),
         }
 
@@ -97,7 +104,7 @@ class CloudLink:
     async def _connect_and_talk(self, cloud: Cloud) -> None:
         talk = Conversation(
             self._site.id, self._world, self._db, self._who, self._tell, self._commands, self._shared, self._wake,
-            simulation=self._site.simulation,
+            self._new_key, simulation=self._site.simulation,
         )  # fmt: skip
         will = Will(self._topic("state"), await talk.state_payload(online=False))
         password = self._password(cloud)

@@ -1,11 +1,13 @@
 """What the cloud's answers change in the outbox: each function is one transaction's work on the open connection.
 
-A card that was restored from a copy meets a cloud that is ahead of it. It then goes on in a new epoch: numbers and
-hashes of the old one are never used twice, and what nobody has acknowledged is sent again under the new one.
+A card that was restored from a copy meets a cloud that is ahead of it. It then goes on in a new epoch and with a new
+signing key: numbers, hashes and pages of the old ones are never used twice, and what nobody has acknowledged is sent
+again under the new epoch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from uuid import UUID
@@ -18,8 +20,11 @@ from gateway.records.bodies import Notice
 from gateway.store import meta, outbox
 from gateway.store.outbox import DURABLE_LANES, Identity, NewRecord
 
-CONFIRMED_EPOCH = "confirmed_epoch"
-"""Key of `meta`: the epoch that the cloud has agreed to go on with; records signed before say `unconfirmed_epoch`."""
+NewKey = Callable[[Connection, int], Event | None]
+"""Sign with a new key from now on (site ms), inside the open transaction; what to tell of it."""
+
+RESTORED = "restored"
+"""Key of `meta`: when the newest epoch began because this database was an old copy, ISO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +49,27 @@ def new_rid(random: Random) -> str:
     return str(UUID(int=random.getrandbits(128), version=4))
 
 
-def settle(db: Connection, who: Identity, ack: HelloAck, new_epoch: str, rid: str, now: Stamp) -> Settled:
-    """Compare the cloud's heads with ours: go on, send again what it has forgotten, or begin `new_epoch`."""
+def settle(
+    db: Connection, who: Identity, ack: HelloAck, new_epoch: str, rid: str, now: Stamp, new_key: NewKey
+) -> Settled:
+    """Compare the cloud's heads with ours: go on, send again what it has forgotten, or begin `new_epoch`.
+
+    What `new_key` raises undoes everything: an epoch never begins with the old key.
+    """
     epoch = outbox.current_epoch(db, who)
     standings = {lane: _standing(db, lane, epoch, ack) for lane in DURABLE_LANES}
     if Standing.OTHER in standings.values():
-        return _restored(db, who, epoch, new_epoch, rid, now)
+        for lane, standing in standings.items():
+            if standing is not Standing.OTHER:  # of this lane it has what we have: that is not sent again
+                outbox.acknowledge(db, lane, epoch, _upto(ack, lane, epoch))
+        return _restored(db, who, epoch, new_epoch, rid, now, new_key)
     events = []
     for lane, standing in standings.items():
-        theirs = ack.lanes.get(lane)
-        upto = theirs.upto if theirs is not None and theirs.epoch == epoch else 0
+        upto = _upto(ack, lane, epoch)
         if standing is Standing.BEHIND:
             events.append(_behind(lane, upto, outbox.reopen(db, lane, epoch, upto)))
         outbox.acknowledge(db, lane, epoch, upto)
-    if meta.get(db, CONFIRMED_EPOCH) != epoch:
-        meta.put(db, CONFIRMED_EPOCH, epoch)
+    outbox.confirm(db, who)
     return Settled(new_epoch=False, events=events)
 
 
@@ -98,6 +109,12 @@ def _standing(db: Connection, lane: str, epoch: str, ack: HelloAck) -> Standing:
     return compare(epoch, outbox.answered_upto(db, lane, epoch), ours_at_upto, theirs)
 
 
+def _upto(ack: HelloAck, lane: str, epoch: str) -> int:
+    """How far the cloud has this lane of our epoch."""
+    theirs = ack.lanes.get(lane)
+    return theirs.upto if theirs is not None and theirs.epoch == epoch else 0
+
+
 def _behind(lane: str, upto: int, reopened: int) -> Event:
     return Event(
         "cloud_behind",
@@ -110,16 +127,21 @@ def _behind(lane: str, upto: int, reopened: int) -> Event:
     )
 
 
-def _restored(db: Connection, who: Identity, old: str, new: str, rid: str, now: Stamp) -> Settled:
+def _restored(
+    db: Connection, who: Identity, old: str, new: str, rid: str, now: Stamp, new_key: NewKey
+) -> Settled:  # fmt: skip
     heads = {lane: f"{seq} {sha256}" for lane, (seq, sha256) in outbox.heads(db, old).items()}
+    key_event = new_key(db, now.utc_ms)
     cause = "the cloud has newer records of this gateway than its own database: this card or disk is an old copy"
     next_step = "find out who restored it and when; sessions between the copy and now must be checked by hand"
+    key_id = key_event.data["key_id"] if key_event is not None else None
     notice = Notice(
         kind="restored", subject=who.gw, cause=cause, next_step=next_step, severity="error", at=iso(now.utc_ms),
-        data={"old_epoch": old, **{f"old_head_{lane}": head for lane, head in heads.items()}},
+        data={"old_epoch": old, "key_id": key_id, **{f"old_head_{lane}": head for lane, head in heads.items()}},
     )  # fmt: skip
     record = NewRecord("notice.v1", notice.model_dump_json(), now, rid)
     repeated = outbox.restart_epoch(db, who, epoch=new, notice=record)
-    data = {"old_epoch": old, "epoch": new, **repeated}
+    meta.put(db, RESTORED, iso(now.utc_ms))
+    data = {"old_epoch": old, "epoch": new, "key_id": key_id, **repeated}
     event = Event("restored", who.gw, cause, next_step=next_step, severity=Severity.ERROR, data=data)
-    return Settled(new_epoch=True, events=[event])
+    return Settled(new_epoch=True, events=[event, *([key_event] if key_event is not None else [])])

@@ -22,6 +22,7 @@ from gateway.sessions.reasons import phrase
 WIDTH_WITHOUT_TERMINAL = 200
 """In a file or a pipe nothing should be cut or wrapped."""
 
+RESTORED_STEP = "Sessions between that copy and then must be checked by hand; records are signed with a new key since."
 
 NEWEST_EVENTS = 10
 
@@ -158,6 +159,13 @@ def _show_cloud(console: Console, cloud: dict[str, Any]) -> None:
     console.print(
         escape(f"\nCloud: {state}; backlog: {backlog}; last receipt: {_seconds(cloud.get('last_ack_s')) or '-'}")
     )
+    if cloud.get("restored"):
+        console.print(
+            escape(
+                f"An old copy of the database came back: the cloud found it at {cloud['restored']}. {RESTORED_STEP}"
+            ),
+            style="bold red",
+        )
 
 
 def show_sessions(rows: list[dict[str, Any]], zone: ZoneInfo) -> None:

@@ -123,11 +123,11 @@ def _signed_by(records: tuple[SignedText, ...]) -> str:
 
 def _records(db: Connection, session_id: str) -> tuple[SignedText, ...]:
     rows = db.execute(
-        "SELECT id, kind, signed_by, key_id, text, prev, sha256, (SELECT spki_hex FROM charger_text "
-        "WHERE charger_text.record = record.id) FROM record WHERE session = ? ORDER BY id",
+        "SELECT id, kind, signed_by, key_id, text, prev, sha256, spki_hex, ifnull(context, '') FROM record "
+        "LEFT JOIN charger_text ON charger_text.record = record.id WHERE session = ? ORDER BY id",
         (session_id,),
     )
-    names = ("id", "kind", "signed_by", "key_id", "text", "prev", "sha256", "spki_hex")
+    names = ("id", "kind", "signed_by", "key_id", "text", "prev", "sha256", "spki_hex", "context")
     return tuple(SignedText(**dict(zip(names, row, strict=True))) for row in rows)
 
 

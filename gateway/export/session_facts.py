@@ -20,6 +20,9 @@ class SignedText:
     spki_hex: str | None = None
     """The key that a charger's text was checked with; our own keys are looked up by `key_id`."""
 
+    context: str = ""
+    """What the charger's message said of it: `Transaction.Begin`, `Transaction.End` ..."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFacts:

@@ -77,13 +77,14 @@ def slip_of(
 
 
 def signed_pair(one: SessionFacts) -> tuple[SignedText | None, SignedText | None]:
-    """The records of begin and end; the charger's own before the gateway's."""
+    """The records of begin and end; the charger's own before the gateway's, one with both before two."""
     found: dict[str, SignedText] = {}
     for signer in ("meter", "charger", "gateway"):
-        for record in one.records:
-            facts = read_ocmf(record.text) if record.signed_by == signer else None
+        own = [record for record in one.records if record.signed_by == signer]
+        read = [(record, facts) for record in own if (facts := read_ocmf(record.text)) is not None]
+        for record, facts in sorted(read, key=lambda pair: pair[1].kind != "begin_end"):
             for kind in ("begin", "end"):
-                if facts and facts.reading(kind):
+                if facts.reading(kind):
                     found.setdefault(kind, record)
     return found.get("begin"), found.get("end")
 

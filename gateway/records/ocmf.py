@@ -4,7 +4,8 @@ OCMF-en.md of SAFE-eV/OCMF-Open-Charge-Metering-Format; FV 1.3 because Transpare
 stands between the first and the second `|` is signed byte for byte; nobody may parse and print it again.
 
 The marks are honest: GI is our own, the time letter is I (clock synchronised) or U, never S; IL is HEARSAY; the vendor
-fields say what the signature is worth (ZN) and whether the site is a simulation (ZS).
+fields say what the signature is worth (ZN), whether the site is a simulation (ZS), that the key was changed since the
+begin (ZK), and that nobody had confirmed yet that this database is no old copy (ZU, contract 5.4).
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from gateway.model import Reading, TimeQuality
 
 FORMAT_VERSION = "1.3"
 GATEWAY = "ZEV gateway"
+SERIAL = "ZGW-"
+"""How the serial of the signing component (GS) begins; the id of its key follows, by which its pages count."""
+
 NOTE = "gateway integrity signature, not a type-examined instrument"
 SIMULATION = "simulation: no real energy"
+UNCONFIRMED = "unconfirmed_epoch"
 ALGORITHM = "ECDSA-secp256r1-SHA256"
 
 TOTAL_IMPORT = "1-0:1.8.0*255"
@@ -47,7 +52,11 @@ def end_letter(reason: str | None) -> Transaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What one record says: this register of this meter, at this time, for this card at this charge point."""
+    """What one record says: this register of this meter, at this time, for this card at this charge point.
+
+    `begin` is the begin reading once more, where the key `begin_key` signed it and another one signs the end: whoever
+    checks a session takes one key for both. `unconfirmed`: the cloud has not said yet that this database is no copy.
+    """
 
     transaction: Transaction
     reading: Reading
@@ -63,6 +72,9 @@ class Statement:
     prev: str
     simulation: bool
     meter_serial: str | None = None
+    begin: Reading | None = None
+    begin_key: str = ""
+    unconfirmed: bool = False
 
     def serial(self) -> str:
         """The serial that the meter gave, else the one that the site's configuration states, else the meter's name."""
@@ -70,17 +82,37 @@ class Statement:
 
 
 def payload(statement: Statement) -> str:
-    """The JSON between the two pipes. ValueError where the reading has no register."""
+    """The JSON between the two pipes. ValueError where a reading has no register."""
     reading = statement.reading
-    if reading.import_wh is None:
-        raise ValueError(f"meter {reading.meter}: a reading without a register cannot be signed")
-    head = {
+    lines = [_line(reading, statement.transaction)]
+    if statement.begin is not None:
+        lines.insert(0, _line(statement.begin, "B"))
+    changed = f"begin signed by {SERIAL}{statement.begin_key}, key changed in this session"
+    vendor = {
+        "ZN": NOTE,
+        **({"ZS": SIMULATION} if statement.simulation else {}),
+        **({"ZU": UNCONFIRMED} if statement.unconfirmed else {}),
+        **({"ZK": changed} if statement.begin is not None else {}),
+        "ZI": statement.session,
+        "ZP": statement.prev,
+        "ZQ": reading.quality.value,
+        "ZR": reading.raw,
+        "ZV": reading.map_version,
+    }
+    text = f'{_dump(_head(statement))[:-1]},"RD":[{",".join(lines)}],{_dump(vendor)[1:]}'
+    if "|" in text:  # OCMF knows no escape for its separator; JSON does
+        text = text.replace("|", "\\u007c")
+    return text
+
+
+def _head(statement: Statement) -> dict[str, object]:
+    return {
         "FV": FORMAT_VERSION,
         "GI": GATEWAY,
-        "GS": f"ZGW-{statement.key_id}",
+        "GS": f"{SERIAL}{statement.key_id}",
         "GV": statement.version,
         "PG": f"T{statement.pagination}",
-        "MM": reading.model,
+        "MM": statement.reading.model,
         "MS": statement.serial(),
         "IS": True,
         "IL": "HEARSAY",
@@ -90,24 +122,16 @@ def payload(statement: Statement) -> str:
         "CT": "CBIDC",
         "CI": f"{statement.charger} {statement.connector}",
     }
-    vendor = {
-        "ZN": NOTE,
-        **({"ZS": SIMULATION} if statement.simulation else {}),
-        "ZI": statement.session,
-        "ZP": statement.prev,
-        "ZQ": reading.quality.value,
-        "ZR": reading.raw,
-        "ZV": reading.map_version,
-    }
-    # Written out by hand for its number: a float would not keep three decimals.
-    line = (
-        f'{{"TM":"{time_text(reading.requested_ms, reading.quality)}","TX":"{statement.transaction}",'
+
+
+def _line(reading: Reading, transaction: Transaction) -> str:
+    """One reading, complete. Written out by hand for its number: a float would not keep three decimals."""
+    if reading.import_wh is None:
+        raise ValueError(f"meter {reading.meter}: a reading without a register cannot be signed")
+    return (
+        f'{{"TM":"{time_text(reading.requested_ms, reading.quality)}","TX":"{transaction}",'
         f'"RV":{kwh_text(reading.import_wh)},"RI":"{TOTAL_IMPORT}","RU":"kWh","RT":"AC","EF":"","ST":"G"}}'
     )
-    text = f'{_dump(head)[:-1]},"RD":[{line}],{_dump(vendor)[1:]}'
-    if "|" in text:  # OCMF knows no escape for its separator; JSON does
-        text = text.replace("|", "\\u007c")
-    return text
 
 
 def record_text(signed: str, signature_der: bytes) -> str:

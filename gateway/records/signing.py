@@ -49,7 +49,11 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """One key that ever signed here. Times are UTC with a Z, empty where the clock was not known or the key signs."""
+    """One key that ever signed here. Times are UTC with a Z, empty where the clock was not known or the key signs.
+
+    A retired key never signs again, also where it is still installed: its pages may have been used by a newer copy of
+    this card (contract 5.4, `restored`).
+    """
 
     key_id: str
     algorithm: str
@@ -57,10 +61,14 @@ class KeyEntry:
     valid_from: str
     simulation: bool
     valid_to: str = ""
+    retired: bool = False
 
 
 class FileSigner:
-    """The key in the credential `signing-key`, else in `STATE/keys/gateway.pem`, made there at the first start."""
+    """The key in the credential `signing-key`, else in `STATE/keys/gateway.pem`, made there at the first start.
+
+    A credential whose key is retired is passed over until another one is put in its place.
+    """
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, directory: Path, *, simulation: bool, fixed: bool) -> None:
         self._directory, self._simulation, self._fixed = directory, simulation, fixed
@@ -77,6 +85,8 @@ class FileSigner:
         credential = credential_path(CREDENTIAL)
         path = credential or directory / PRIVATE
         try:
+            if credential is not None and _is_retired(directory, credential):
+                credential, path = None, directory / PRIVATE
             if credential is None and not path.exists():
                 key = ec.generate_private_key(ec.SECP256R1())
                 _install(directory, key, simulation=simulation, now_ms=now_ms)
@@ -103,11 +113,28 @@ class FileSigner:
                 f"the signing key is the systemd credential {CREDENTIAL}: put a new one there (systemd-creds encrypt) "
                 "and restart; the old public key stays listed"
             )
+        return self._replace(now_ms)
+
+    def retire(self, now_ms: int) -> str:
+        """Never sign with this key again, make a new one and sign with that; the id of the old one. KeyFileError.
+
+        A retired systemd credential stays where it is and is passed over: the new key is a file.
+        """
+        before = self._replace(now_ms)  # first: after a power cut in between the old one signs, and is retired again
+        known = _entries(self._directory)
+        try:
+            _write_list(self._directory, [replace(one, retired=one.retired or one.key_id == before) for one in known])
+        except OSError as error:
+            raise KeyFileError(f"the old key cannot be retired in {self._directory} ({error.strerror})") from error
+        return before
+
+    def _replace(self, now_ms: int) -> str:
         before, key = self._key_id, ec.generate_private_key(ec.SECP256R1())
         try:
             _install(self._directory, key, simulation=self._simulation, now_ms=now_ms)
         except OSError as error:
             raise KeyFileError(f"the new key cannot be written to {self._directory} ({error.strerror})") from error
+        self._fixed = False
         self._take(key)
         return before
 
@@ -153,6 +180,11 @@ def _load(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise KeyFileError(f"{path} is no P-256 key: restore the gateway's own key from its backup")
     return key
+
+
+def _is_retired(directory: Path, credential: Path) -> bool:
+    key_id = key_id_of(_spki(_load(credential)))
+    return any(entry.retired for entry in _entries(directory) if entry.key_id == key_id)
 
 
 def _install(directory: Path, key: ec.EllipticCurvePrivateKey, *, simulation: bool, now_ms: int | None) -> None:

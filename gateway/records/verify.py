@@ -145,13 +145,13 @@ def _beside(link: Link, payload: Mapping[str, Any]) -> Iterator[str]:
         "session": (link.session, payload.get("ZI")),
         "charge point": (link.charge_point.replace("/", " "), payload.get("CI")),
         "record before it": (link.prev, payload.get("ZP")),
-        "key": (f"ZGW-{link.key_id}", payload.get("GS")),
+        "key": (f"{ocmf.SERIAL}{link.key_id}", payload.get("GS")),
     }
     for what, (kept, signed) in stated.items():
         if kept and kept != signed:
             yield f"the {what} that is kept is not the one that was signed"
-    begins = '"TX":"B"' in link.text
-    if link.kind and link.kind != ("begin" if begins else "end"):
+    ends = any(one.get("TX") != "B" for one in payload.get("RD", ()))
+    if link.kind and link.kind != ("end" if ends else "begin"):  # an end may hold the begin once more
         yield "the kind that is kept is not the one that was signed"
     if link.reading is not None and not _same_reading(link, payload):
         yield "the reading that is kept is not the one that was signed"

@@ -25,6 +25,10 @@ class RotatingSigner(Signer, Protocol):
         """Sign with a new key from now on; the id of the old one. KeyFileError."""
         ...
 
+    def retire(self, now_ms: int) -> str:
+        """The same, and the old one never signs again, wherever it lies. KeyFileError."""
+        ...
+
 
 def note_key(db: Connection, signer: Signer, at_ms: int) -> Event | None:
     """Say which key signs; the event to tell where it is another one than this database saw last.
@@ -167,6 +171,14 @@ class KeyOperations:
         if event is not None:
             self._tell(event)
         return {"v": 1, "key_id": self._signer.key_id, "before": before, "who": str(args.get("who") or actor)}
+
+    def retire(self, connection: Connection, now_ms: int) -> Event | None:
+        """This card is an old copy: its key may have signed the same pages elsewhere, and never signs again.
+
+        On the thread that signs, inside the transaction that begins the new epoch. KeyFileError.
+        """
+        self._signer.retire(now_ms)
+        return note_key(connection, self._signer, now_ms)
 
     async def pin(self, args: Mapping[str, Any], actor: str) -> dict[str, Any]:
         """`keys.pin {charger, connector, serial?, key, why?}`. ValueError, LookupError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -88,7 +89,8 @@ class Writer:
         if reading is not None:
             readings.keep(db, reading, "end")
             if session.billable:
-                texts["end"] = self._sign(db, session, "end", ocmf.end_letter(session.stop_reason), reading)
+                letter, begin = ocmf.end_letter(session.stop_reason), self._begin_by_another_key(kept)
+                texts["end"] = self._sign(db, session, "end", letter, reading, begin)
         body = SessionEnd(
             session=session.id,
             charger=session.charger,
@@ -125,8 +127,19 @@ class Writer:
         )
         append(db, self.who, self.random, stamp, "session.end.v1", body)
 
-    def _sign(self, db: Connection, session: Session, kind: str, letter: ocmf.Transaction, reading: Reading) -> str:
-        """Sign one reading and keep the text; its number and its place in the chain are drawn here."""
+    def _begin_by_another_key(self, kept: Sequence[RecordRow]) -> RecordRow | None:
+        """The begin record where the key was changed since."""
+        signed = (one for one in kept if one.signed_by == "gateway" and one.kind == "begin")
+        return next((one for one in signed if one.key_id != self.signer.key_id), None)
+
+    def _sign(
+        self, db: Connection, session: Session, kind: str, letter: ocmf.Transaction, reading: Reading,
+        begin: RecordRow | None = None,
+    ) -> str:  # fmt: skip
+        """Sign one reading and keep the text; its number and its place in the chain are drawn here.
+
+        `begin` is the begin record where another key signed it: the end then holds both readings under one key.
+        """
         place, prev = str(session.ref), records.head(db)
         page = records.next_page(db, self.signer.key_id, place)
         signed = ocmf.payload(
@@ -145,6 +158,9 @@ class Writer:
                 prev=prev,
                 simulation=self.site.simulation,
                 meter_serial=next((meter.serial for meter in self.site.meters if meter.id == reading.meter), None),
+                begin=readings.load(begin.reading) if begin is not None else None,
+                begin_key=begin.key_id if begin is not None else "",
+                unconfirmed=not outbox.is_confirmed(db, self.who),
             )
         )
         text = ocmf.record_text(signed, self.signer.sign(signed.encode()))

@@ -50,6 +50,29 @@ def current_epoch(db: Connection, who: Identity) -> str:
     return str(row[0]) if row else who.epoch
 
 
+CONFIRMED = "confirmed_epoch"
+"""Key of `meta`: epoch and boot that the cloud has agreed to go on with."""
+
+
+def confirm(db: Connection, who: Identity) -> None:
+    """The cloud has compared its heads with ours and agrees: this database is no old copy."""
+    value = f"{current_epoch(db, who)} {who.boot}"
+    db.execute(
+        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value "
+        "WHERE value <> excluded.value",
+        (CONFIRMED, value),
+    )
+
+
+def is_confirmed(db: Connection, who: Identity) -> bool:
+    """Whether the cloud has agreed since this start.
+
+    The boot counts: a copy carries what was agreed when it was made, and cannot know that it is a copy.
+    """
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (CONFIRMED,)).fetchone()
+    return row is not None and row[0] == f"{current_epoch(db, who)} {who.boot}"
+
+
 def append(
     db: Connection, who: Identity, *, lane: Lane, schema: str, body: str, stamp: Stamp, rid: str,
     supersedes: str | None = None,

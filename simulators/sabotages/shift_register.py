@@ -13,6 +13,7 @@ from gateway.sessions import writing
 from gateway.sessions.session import Session
 from gateway.sessions.writing import Writer
 from gateway.store.outbox import Identity
+from gateway.store.records import RecordRow
 
 
 def apply() -> None:
@@ -20,11 +21,12 @@ def apply() -> None:
     true_sign, true_append = Writer._sign, writing.append
 
     def sign(
-        self: Writer, db: Connection, session: Session, kind: str, letter: ocmf.Transaction, reading: Reading
-    ) -> str:
+        self: Writer, db: Connection, session: Session, kind: str, letter: ocmf.Transaction, reading: Reading,
+        begin: RecordRow | None = None,
+    ) -> str:  # fmt: skip
         if kind == "end" and reading.import_wh is not None:
             reading = replace(reading, import_wh=reading.import_wh + 1)
-        return true_sign(self, db, session, kind, letter, reading)
+        return true_sign(self, db, session, kind, letter, reading, begin)
 
     def append(db: Connection, who: Identity, random: Random, stamp: Stamp, schema: str, body: Body) -> None:
         if isinstance(body, SessionEnd) and body.end_wh is not None and body.energy_wh is not None:

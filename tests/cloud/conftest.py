@@ -14,9 +14,13 @@ import pytest
 
 from gateway.clock import Scale, ScaledClock
 from gateway.cloud.link import CloudLink
-from gateway.model import Event, World
+from gateway.model import Event, Reading, TimeQuality, World
+from gateway.records.signing import FileSigner
+from gateway.sessions.keys import KeyOperations
+from gateway.sessions.session import Session, State
+from gateway.sessions.writing import Writer
 from gateway.site import Circuit, Cloud, Site, Tariff
-from gateway.store import meta, outbox
+from gateway.store import meta, outbox, records
 from gateway.store.database import Database
 from gateway.store.outbox import Identity
 from gateway.store.sqlite import connect_read_only
@@ -64,13 +68,19 @@ class Gateway:
     db: Database = field(init=False)
     who: Identity = field(init=False)
     link: CloudLink = field(init=False)
+    signer: FileSigner = field(init=False)
     task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self.db = await Database.open(self.path, self.world.connect_database, self.world.store)
         boot = await self.db.run(lambda db: meta.begin_boot(db, GW, simulation=True, random=self.world.random))
         self.who = boot.who
-        self.link = CloudLink(self.site, self.world, self.db, self.who, self.events.append, self.secrets, self.execute)
+        self.signer = FileSigner.open(self.path.parent / "keys", simulation=True, now_ms=EPOCH_MS)
+        keys = KeyOperations(self.site, self.world.clock, self.db, self.signer, self.events.append)
+        await keys.start()
+        self.link = CloudLink(
+            self.site, self.world, self.db, self.who, self.events.append, self.secrets, self.execute, keys.retire
+        )
         self.task = asyncio.create_task(self.link.run())
 
     async def stop(self) -> None:
@@ -98,6 +108,20 @@ class Gateway:
             )
             self.link.notify()
         return seqs
+
+    async def begin_session(self, name: str) -> str:
+        """A session begins: its signed record."""
+        at_ms = self.world.clock.utc_ms()
+        reading = Reading("m1", at_ms, at_ms, TimeQuality.SIMULATED, 7000, model="iem3155", serial="SN-1", raw="00")
+        session = Session(
+            id=name, charger="box1", connector=1, transaction_id=1, state=State.OPEN, id_tag="CARD-A", tenant=None,
+            participant=None, authorised_by="gateway", begin_ms=at_ms, begin_q="simulated", begin_wh=7000, meter="m1",
+        )  # fmt: skip
+        writer = Writer(self.site, self.who, self.signer, self.world.random)
+        await self.db.run(lambda db: writer.begin(db, session, reading, self.world.clock.now()))
+        self.link.notify()
+        (record,) = await self.db.run(lambda db: records.of_session(db, name))
+        return record.text
 
     def rows(self, columns: str = "lane, epoch, seq, rid, prev, sha256, body", where: str = "1") -> list[Any]:
         """What the outbox holds, read from outside."""
@@ -215,7 +239,10 @@ def bench(tmp_path: Path, world: World) -> Callable[..., Any]:
         )
         side.start()
         await asyncio.wait_for(side.ingestor.ready.wait(), 10)
-        gateway = Gateway(tmp_path / "billing.db", world, make_site(uplink.port("broker"), **cloud), execute, secrets)
+        (tmp_path / "state").mkdir()
+        gateway = Gateway(
+            tmp_path / "state" / "billing.db", world, make_site(uplink.port("broker"), **cloud), execute, secrets
+        )
         await gateway.start()
         try:
             yield Bench(gateway, side, uplink, process)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from gateway.cloud import mqtt
+from gateway.model import Severity
 from simulators import broker
 from simulators.broker import BrokerProcess
 from tests.cloud.conftest import GW, wait_until
@@ -285,6 +286,110 @@ async def test_a_restored_card_begins_a_new_epoch(bench: Make, embedded: BrokerP
         assert superseded == [(row[3], row[5]) for row in billing if row[5]]
         assert superseded
         assert [row for row in b.cloud.records() if row[1] == old[0][1]] == old, "nothing old was overwritten"
+
+
+def payload(text: str) -> dict[str, Any]:
+    return dict(json.loads(text.split("|")[1]))
+
+
+async def test_a_restored_card_signs_with_a_new_key(bench: Make, embedded: BrokerProcess, tmp_path: Path) -> None:
+    """No page of a key is used twice: only what was signed before the cloud's answer may be, and says so."""
+    image = tmp_path / "image"
+    async with bench(embedded) as b:
+        await b.gateway.add(1)
+        await b.drained()
+        first = b.gateway.signer.key_id
+        texts = [await b.gateway.begin_session("s1")]
+        await b.drained()
+        await b.gateway.stop()
+        shutil.copytree(b.gateway.path.parent, image)
+        await b.gateway.start()
+        await b.gateway.add(1)
+        await b.drained()
+        texts.append(await b.gateway.begin_session("s2"))
+        await b.drained()
+        await b.gateway.stop()
+        shutil.rmtree(b.gateway.path.parent)  # the whole card is set back, keys and all
+        shutil.copytree(image, b.gateway.path.parent)
+        b.cloud.ingestor.faults.ignore_hellos = 1
+        await b.gateway.start()
+        before = await b.gateway.begin_session("s3")
+        await wait_until(lambda: "restored" in b.gateway.kinds(), "the old copy is noticed")
+        await wait_until(lambda: b.gateway.link._conversation and b.gateway.link._conversation.answered, "confirmed")
+        texts.append(await b.gateway.begin_session("s4"))
+        await b.drained()
+        assert (await b.gateway.link.status())["restored"].endswith("Z")
+        said = [payload(text) for text in texts]
+        assert len({(one["GS"], one["CI"], one["PG"]) for one in said}) == 3
+        assert [one["PG"] for one in said] == ["T1", "T2", "T1"]
+        assert not any("ZU" in one for one in said)
+        assert (payload(before)["GS"], payload(before)["PG"]) == (f"ZGW-{first}", "T2"), "what nobody could prevent"
+        assert payload(before)["ZU"] == "unconfirmed_epoch"
+        (event,) = [one for one in b.gateway.events if one.kind == "restored"]
+        assert event.severity is Severity.ERROR
+        assert said[2]["GS"] == f"ZGW-{event.data['key_id']}" != f"ZGW-{first}"
+        assert b.gateway.kinds().count("signing_key_changed") == 1
+        ((notice,),) = [
+            row[-1:] for row in b.cloud.rows("record", "lane, seq, epoch, body") if row[:2] == ("event", 1) and
+            row[2] == event.data["epoch"]
+        ]  # fmt: skip
+        assert json.loads(notice)["data"]["key_id"] == event.data["key_id"]
+
+
+async def test_an_epoch_never_begins_with_the_old_key(bench: Make, embedded: BrokerProcess, tmp_path: Path) -> None:
+    """Where no new key can be made nothing changes and nothing is sent; it is told with what to do."""
+    copy = tmp_path / "copy.db"
+    async with bench(embedded) as b:
+        await b.gateway.add(2)
+        await b.drained()
+        await b.gateway.stop()
+        shutil.copy(b.gateway.path, copy)
+        await b.gateway.start()
+        await b.gateway.add(2)
+        await b.drained()
+        await b.gateway.stop()
+        shutil.copy(copy, b.gateway.path)
+        keys = b.gateway.path.parent / "keys"
+        await b.gateway.start()
+        (epoch,) = {row[1] for row in b.gateway.rows()}
+        old = b.gateway.signer.key_id
+        shutil.rmtree(keys)
+        keys.write_text("in the way")
+        await wait_until(lambda: "cloud_away" in b.gateway.kinds(), "it is told")
+        (event,) = [one for one in b.gateway.events if one.kind == "cloud_away"]
+        assert "old copy" in event.cause
+        assert "keys folder" in event.next_step
+        assert {row[1] for row in b.gateway.rows()} == {epoch}
+        assert "restored" not in b.gateway.kinds()
+        assert b.gateway.signer.key_id == old
+        keys.unlink()
+        await wait_until(lambda: "restored" in b.gateway.kinds(), "it goes on by itself")
+        assert b.gateway.signer.key_id != old
+
+
+async def test_what_the_cloud_has_of_the_old_epoch_is_not_sent_again(
+    bench: Make, embedded: BrokerProcess, tmp_path: Path
+) -> None:
+    """The billing lane was gone on with elsewhere, the event lane was not: its acknowledgement was only lost."""
+    copy = tmp_path / "copy.db"
+    async with bench(embedded) as b:
+        await b.gateway.add(2)
+        await b.drained()
+        b.cloud.ingestor.faults.lose_acks = 1
+        await b.gateway.add(1, lane="event")
+        await wait_until(lambda: any(row[0] == "event" for row in b.cloud.records()), "it is there")
+        await b.gateway.stop()
+        shutil.copy(b.gateway.path, copy)
+        await b.gateway.start()
+        await b.gateway.add(2)
+        await b.drained()
+        await b.gateway.stop()
+        shutil.copy(copy, b.gateway.path)
+        await b.gateway.start()
+        await wait_until(lambda: "restored" in b.gateway.kinds(), "the old copy is noticed")
+        await b.drained()
+        assert [row[0] for row in b.gateway.rows("state", "lane = 'event' AND supersedes IS NOT NULL")] == []
+        assert b.gateway.rows("count(*)", "state = 'superseded'") == [(0,)]
 
 
 async def test_a_cloud_that_lost_its_database_gets_everything_again(bench: Make, embedded: BrokerProcess) -> None:

@@ -316,7 +316,7 @@ class Losses(RuleBasedStateMachine):
                 if document["hid"] == self.handshake.hid and not self.handshake.answered:
                     now = Stamp(0, TimeQuality.SIMULATED)
                     ack = HelloAck.model_validate(document)
-                    assert not standing.settle(self.db, self.who, ack, "e2", "rid", now).new_epoch
+                    assert not standing.settle(self.db, self.who, ack, "e2", "rid", now, lambda *_: None).new_epoch
                     self.handshake.answered = True
             else:
                 ack = Ack.model_validate(document)

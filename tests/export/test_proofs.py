@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -15,8 +16,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from gateway.export import extras
 from gateway.export.bundle import Scope, write_bundle
@@ -24,17 +26,23 @@ from gateway.export.extras import NotInstalledError, qr_squares
 from gateway.export.facts import ended_sessions
 from gateway.export.ocmf_text import read_ocmf
 from gateway.export.session_facts import SessionFacts, SignedText
-from gateway.export.slip import Slip, slip_of
+from gateway.export.slip import Slip, signed_pair, slip_of
 from gateway.export.slip_html import slip_html
 from gateway.export.slip_pdf import slip_pdf
 from gateway.export.transparency import transparency_xml
 from gateway.export.words import LANGUAGES
 from gateway.model import Connection
+from gateway.records.recognise import Format
 from gateway.records.signing import list_keys
 from gateway.records.verify import Verdict, chain_hash, verify_ocmf
 from tests.sessions.conftest import ms
 
 ZURICH = ZoneInfo("Europe/Zurich")
+EDL_KEY = (
+    ec.derive_private_key(78, ec.SECP192R1())
+    .public_key()
+    .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+)
 
 
 @pytest.fixture
@@ -100,6 +108,106 @@ def test_what_the_charger_signed_goes_before_ours(first: SessionFacts) -> None:
     assert 'transactionId="8"' in transparency_xml([both], {})[0]
     half = replace(first, records=(*first.records, begin))
     assert f'transactionId="{first.records[0].id}"' in transparency_xml([half], {})[0]
+
+
+def test_a_text_with_both_registers_goes_before_two(first: SessionFacts) -> None:
+    """A key that was changed in the session: whoever checks takes one key, so the end stands alone."""
+    begin, end = first.records
+    whole = replace(end, id=9, text=ocmf(BEGIN, END))
+    xml, held, _ = transparency_xml([replace(first, records=(begin, whole))], {begin.key_id: "aabb"})
+    [value] = ET.fromstring(xml)
+    assert (held, value.attrib) == (1, {"transactionId": "9"})
+    assert signed_pair(replace(first, records=(begin, whole))) == (whole, whole)
+
+
+def alfen(kind: int, page: int, wh: int, key: ec.EllipticCurvePrivateKey) -> str:
+    """A record as ALFEN's adapter signs it."""
+    data = bytearray(82)
+    data[0:4], data[44], data[46:54], data[78:82] = b"adap", 30, wh.to_bytes(8, "little"), page.to_bytes(4, "little")
+    numbers = decode_dss_signature(key.sign(bytes(data), ec.ECDSA(hashes.SHA256())))
+    public = key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)
+    parts = (public, bytes(data), b"".join(number.to_bytes(24) for number in numbers))
+    return f"AP;{kind};3;" + "".join(base64.b32encode(part).decode() + ";" for part in parts)
+
+
+def test_other_formats_of_chargers_are_exported_with_their_key(first: SessionFacts) -> None:
+    """ALFEN says by itself which is which; its key goes out compressed, as it stands in the text."""
+    key = ec.derive_private_key(77, ec.SECP192R1())
+    spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    texts = [alfen(0, 7, 5000, key), alfen(1, 8, 7345, key)]
+    records = [replace(signed(8 + n, "charger", text), spki_hex=spki.hex()) for n, text in enumerate(texts)]
+    xml, held, _ = transparency_xml([replace(first, records=(*first.records, *records))], {})
+    values = list(ET.fromstring(xml))
+    assert held == 1
+    assert [value.attrib for value in values] == [
+        {"transactionId": "8", "context": "Transaction.Begin"},
+        {"transactionId": "8", "context": "Transaction.End"},
+    ]
+    assert [value.findtext("signedData") for value in values] == texts
+    assert {data.attrib["format"] for value in values for data in value.iter("signedData")} == {"ALFEN"}
+    compressed = base64.b32decode(texts[0].split(";")[3]).hex()
+    assert {value.findtext("publicKey") for value in values} == {compressed}
+
+
+SML = "1b1b1b1b01010101" + "00" * 20
+"""Not a whole one; what counts here is what stands beside it."""
+
+
+@pytest.mark.parametrize(
+    ("format_", "contexts", "expected"),
+    [
+        (Format.EDL40, ("Transaction.Begin", "Transaction.End"), 2),
+        (Format.EDL40, ("Transaction.Begin", "Sample.Periodic"), 0),
+        (Format.ISA_EDL40, ("Transaction.Begin", "Transaction.End"), 1),
+        (Format.PCDF, ("Sample.Periodic", "Transaction.End"), 1),
+        (Format.CHARGEIT, ("Transaction.Begin", "Transaction.End"), 0),
+        (Format.SEALED, ("Transaction.Begin", "Transaction.End"), 0),
+        (Format.UNKNOWN, ("Transaction.Begin", "Transaction.End"), 0),
+    ],
+)
+def test_a_text_that_does_not_say_what_it_is(
+    first: SessionFacts, monkeypatch: pytest.MonkeyPatch, format_: Format, contexts: tuple[str, str], expected: int
+) -> None:
+    """The charger's message says it; ISA's and PCDF's end states the begin as well; some the program does not read."""
+    monkeypatch.setattr("gateway.export.transparency.recognise", lambda text: format_)
+    texts = tuple(
+        replace(signed(8 + n, "charger", f"{SML}{n}"), context=context, spki_hex=EDL_KEY.hex())
+        for n, context in enumerate(contexts)
+    )
+    xml, held, left_out = transparency_xml([replace(first, records=texts)], {})
+    values = list(ET.fromstring(xml))
+    assert (len(values), held, left_out) == (expected, int(expected > 0), [] if expected else [first.id])
+    if expected:
+        point = EDL_KEY[-48:].hex()
+        assert values[-1].findtext("publicKey") == ("04" if format_ is Format.PCDF else "") + point
+        assert values[-1].attrib["context"] == "Transaction.End"
+
+
+MEASUREMENT = (
+    f"<Timestamp>2021-02-23T10:17:23+01:00</Timestamp><Signature>{'7A' * 48}</Signature>"
+    "<EventCounter>377</EventCounter>"
+    "<MeterStatus>136</MeterStatus><Value>248490</Value><Scaler>-1</Scaler><Pagination>4392</Pagination>"
+    "<SecondIndex>15406637</SecondIndex>"
+)
+MENNEKES = (
+    '<ChargingProcess xmlns="http://www.mennekes.de/Mennekes.EdlVerification.xsd"><ServerId>0901454D4800007F87B0</ServerId>'
+    "<CustomerIdent>044A34B2DA3F80</CustomerIdent>"
+    "<TimestampCustomerIdent>2021-02-23T10:17:14+01:00</TimestampCustomerIdent>"
+    f"<MeasurementStart>{MEASUREMENT}</MeasurementStart><MeasurementEnd>{MEASUREMENT}</MeasurementEnd></ChargingProcess>"
+)
+
+
+def test_a_charging_process_of_mennekes_is_exported_and_a_billing_is_not(first: SessionFacts) -> None:
+    """The program reads one process in this container; it holds both registers and its key."""
+    one = replace(first, records=(signed(8, "charger", MENNEKES),))
+    xml, held, _ = transparency_xml([one], {})
+    [value] = ET.fromstring(xml)
+    data = value.find("signedData")
+    assert held == 1
+    assert data is not None
+    assert (data.text, data.attrib["format"]) == (MENNEKES, "EDL_40_MENNEKES")
+    billing = replace(one, records=(signed(8, "charger", f"<Billing>{MENNEKES}</Billing>"),))
+    assert transparency_xml([billing], {})[1:] == (0, [first.id])
 
 
 def test_a_session_without_a_pair_is_named(first: SessionFacts) -> None:

@@ -21,7 +21,7 @@ def test_the_first_start_makes_a_key_and_the_next_takes_it(tmp_path: Path) -> No
     [entry] = list_keys(tmp_path / "keys")
     assert entry == {
         "key_id": first.key_id, "algorithm": "ECDSA-secp256r1-SHA256", "spki_hex": first.public_spki().hex(),
-        "valid_from": "1970-01-01T00:00:00.000Z", "simulation": False, "valid_to": "",
+        "valid_from": "1970-01-01T00:00:00.000Z", "simulation": False, "valid_to": "", "retired": False,
     }  # fmt: skip
 
 
@@ -138,6 +138,15 @@ def credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def exchange(credential: Path) -> None:
+    """Another key in its place."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    credential.chmod(0o600)
+    credential.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
 def test_a_systemd_credential_takes_the_place_of_the_file(tmp_path: Path, credential: Path) -> None:
     """Its public key is listed like any other; no private key is written to the state directory."""
     signer = FileSigner.open(tmp_path / "keys", simulation=False, now_ms=0)
@@ -149,15 +158,56 @@ def test_a_systemd_credential_takes_the_place_of_the_file(tmp_path: Path, creden
 
 def test_an_exchanged_credential_keeps_the_old_public_key(tmp_path: Path, credential: Path) -> None:
     old = FileSigner.open(tmp_path / "keys", simulation=False, now_ms=0).key_id
-    key = ec.generate_private_key(ec.SECP256R1())
-    credential.chmod(0o600)
-    credential.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    exchange(credential)
     new = FileSigner.open(tmp_path / "keys", simulation=False, now_ms=60_000).key_id
     assert [(entry["key_id"], bool(entry["valid_to"])) for entry in list_keys(tmp_path / "keys")] == [
         (old, True), (new, False),
     ]  # fmt: skip
+
+
+# A key that never signs again
+
+
+def test_a_retired_key_is_replaced_and_stays_listed(tmp_path: Path) -> None:
+    signer = FileSigner.open(tmp_path, simulation=False, now_ms=0)
+    old = signer.key_id
+    assert signer.retire(60_000) == old
+    assert [(entry["key_id"] == old, entry["retired"]) for entry in list_keys(tmp_path)] == [
+        (True, True),
+        (False, False),
+    ]
+    assert FileSigner.open(tmp_path, simulation=False).key_id == signer.key_id != old
+
+
+def test_a_retired_credential_is_passed_over_until_another_one_is_there(tmp_path: Path, credential: Path) -> None:
+    """Nobody may be there to exchange it: the gateway goes on with a key of its own, also after a restart."""
+    keys = tmp_path / "keys"
+    signer = FileSigner.open(keys, simulation=False, now_ms=0)
+    old = signer.key_id
+    signer.retire(60_000)
+    own = signer.key_id
+    assert FileSigner.open(keys, simulation=False, now_ms=61_000).key_id == own != old
+    assert (keys / "gateway.pem").stat().st_mode & 0o777 == 0o600
+    assert signer.rotate(62_000) == own
+    exchange(credential)
+    new = FileSigner.open(keys, simulation=False, now_ms=63_000).key_id
+    assert new not in (old, own, signer.key_id)
+    assert [entry["key_id"] for entry in list_keys(keys) if not entry["valid_to"]] == [new]
+
+
+def test_a_key_that_cannot_be_replaced_is_not_retired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = FileSigner.open(tmp_path, simulation=False, now_ms=0)
+    old = signer.key_id
+
+    def full(path: Path, data: bytes, mode: int) -> None:
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(signing, "_write", full)
+    with pytest.raises(KeyFileError, match="no space"):
+        signer.retire(60_000)
+    assert signer.key_id == old
+    monkeypatch.undo()
+    assert [entry["retired"] for entry in list_keys(tmp_path)] == [False]
 
 
 def test_a_credential_that_others_can_read_is_refused(tmp_path: Path, credential: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -101,6 +102,21 @@ def chain(*pages: tuple[str, int]) -> list[Link]:
 
 def test_a_whole_sequence_has_no_problem() -> None:
     assert check_sequence(chain(("box1", 1), ("box2", 1), ("box1", 2)), KEYS) == []
+
+
+def test_an_end_that_holds_the_begin_once_more_is_an_end() -> None:
+    """The key was changed inside the session: it is neither a begin nor changed; kept as a begin it would be."""
+    end = replace(READING, requested_ms=READING.requested_ms + 60_000, import_wh=2_936_600)
+    statement = replace(STATEMENT, transaction="E", reading=end, begin=READING, begin_key="11ee", pagination=1)
+    signed = payload(statement)
+    text = record_text(signed, KEY.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+    kept = json.dumps({"import_wh": 2_936_600, "raw": ""})
+    link = Link(
+        1, "00ff", "box1/1", 1, text, GENESIS, chain_hash(GENESIS, text), "gateway", "0f0e", "end", kept
+    )  # fmt: skip
+    assert check_sequence([link], KEYS) == []
+    wrong = check_sequence([replace(link, kind="begin")], KEYS)
+    assert wrong == [(1, "the kind that is kept is not the one that was signed")]
 
 
 def test_a_removed_record_is_found_twice() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.records.doctor import Setting
 from gateway.records.signing import FileSigner
-from gateway.records.verify import Link, check_sequence
+from gateway.records.verify import Link, Verdict, check_sequence, verify_ocmf
 from gateway.sessions.keys import KeyOperations, note_key, take_configuration
-from gateway.store import pins, records
+from gateway.store import outbox, pins, records
 
 KEY = ec.derive_private_key(33, ec.SECP256R1())
 SPKI = KEY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo).hex()
@@ -31,6 +32,7 @@ async def operations(house: Any) -> KeyOperations:
 
 
 async def session(house: Any, tx: int) -> None:
+    """The `tx`th session, from start to end."""
     await house.start(tx)
     await house.stop(tx)
     await house.until("SELECT count(*) FROM session WHERE state = 'ended'", tx)
@@ -51,13 +53,67 @@ async def test_a_rotation_between_sessions(house: Any, operations: KeyOperations
     assert [(row.key_id, row.pagination) for row in rows] == [
         (old[0], 1), (old[0], 2), (house.signer.key_id, 1), (house.signer.key_id, 2),
     ]  # fmt: skip
-    links = [
-        Link(row.id, row.key_id, row.charge_point, row.pagination, row.text, row.prev, row.sha256, row.signed_by)
-        for row in rows
-    ]
+    links = [link(row) for row in rows]
     keys = {old[0]: old[1], house.signer.key_id: house.signer.public_spki()}
     assert check_sequence(links, keys) == []
     assert await house.db.run(records.own_keys) == {key: spki.hex() for key, spki in keys.items()}
+
+
+async def test_a_rotation_inside_a_session(house: Any, operations: KeyOperations) -> None:
+    """The end then holds both registers under the new key, and says what happened: one key checks the session."""
+    async with house.running():
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        old = house.signer.key_id, house.signer.public_spki()
+        await operations.rotate({}, "anna")
+        house.clock.now_ms += 60_000
+        house.meters.registers["m1"] = (8_371, None)
+        house.meters.poll("m1")
+        await house.stop(1)
+        await house.until("SELECT count(*) FROM session WHERE state = 'ended'", 1)
+    (row,) = await house.bodies("session.end.v1")
+    assert (row["billable"], row["energy_wh"]) == (True, 1371)
+    begin = verify_ocmf(row["ocmf_begin"], old[1])
+    end = verify_ocmf(row["ocmf_end"], house.signer.public_spki())
+    assert (begin.verdict, end.verdict) == (Verdict.VALID, Verdict.VALID)
+    assert begin.payload is not None
+    assert end.payload is not None
+    assert end.payload["RD"][0] == begin.payload["RD"][0]
+    assert [(one["TX"], one["RV"]) for one in end.payload["RD"]] == [("B", 7.0), ("E", 8.371)]
+    assert end.payload["ZK"] == f"begin signed by ZGW-{old[0]}, key changed in this session"
+    assert "ZK" not in begin.payload
+    keys = {old[0]: old[1], house.signer.key_id: house.signer.public_spki()}
+    assert (
+        check_sequence([link(one) for one in await house.db.run(lambda db: list(records.everything(db)))], keys) == []
+    )
+
+
+def link(row: records.RecordRow) -> Link:
+    """A kept record with everything that stands beside it."""
+    return Link(
+        row.id, row.key_id, row.charge_point, row.pagination, row.text, row.prev, row.sha256, row.signed_by,
+        row.session, row.kind, row.reading,
+    )  # fmt: skip
+
+
+async def test_records_say_whether_the_cloud_had_agreed_since_this_start(house: Any, operations: Any) -> None:
+    """Before its answer nobody knows whether this card is an old copy; a new start, and nobody knows again."""
+
+    async def marks() -> list[bool]:
+        rows = await house.db.run(lambda db: list(records.everything(db)))
+        return ["unconfirmed_epoch" in row.text for row in rows]
+
+    async with house.running():
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        await house.db.run(lambda db: outbox.confirm(db, house.who))
+        await house.stop(1)
+        await house.until("SELECT count(*) FROM session WHERE state = 'ended'", 1)
+    assert await marks() == [True, False]
+    house.who = replace(house.who, boot=house.who.boot + 1)
+    async with house.running():
+        await session(house, 2)
+    assert await marks() == [True, False, True, True]
 
 
 async def test_a_key_that_was_exchanged_while_nobody_ran_is_told_at_the_start(house: Any, operations: Any) -> None:

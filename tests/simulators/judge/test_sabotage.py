@@ -147,7 +147,7 @@ def test_shift_register_signs_and_tells_one_more(monkeypatch: pytest.MonkeyPatch
     signed: list[tuple[str, int | None]] = []
     told: list[tuple[int | None, int | None]] = []
 
-    def sign(_self: Any, _db: Any, _session: Any, kind: str, _letter: Any, reading: Reading) -> str:
+    def sign(_self: Any, _db: Any, _session: Any, kind: str, _letter: Any, reading: Reading, _begin: Any) -> str:
         signed.append((kind, reading.import_wh))
         return ""
 
