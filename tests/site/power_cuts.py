@@ -1,8 +1,9 @@
 """Power cuts by the thousand: the real store, tracker and outbox on a disk that keeps only what was synced.
 
 One life: a database is opened, transactions of two wallboxes are journaled and confirmed, the tracker makes sessions
-of them, events go into their lane - until the power fails before the n-th write. Then the image is opened again:
-everything that was confirmed must be there, the lanes must be whole, and the sessions must come out once each.
+of them, events go into their lane, a cloud is told what is committed - until the power fails before the n-th write.
+Then the image is opened again: everything that was confirmed or told must be there to the byte, so no page of a signing
+key is used twice; lanes and records must be whole; the sessions must come out once each.
 
     python -m tests.site.power_cuts --cuts 10000
 """
@@ -11,14 +12,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,9 +29,10 @@ from typing import Any
 from gateway.clock import iso
 from gateway.model import Connection, ConnectorRef, Reading, TimeQuality, World
 from gateway.records.signing import FileSigner
+from gateway.records.verify import Link, SequenceCheck
 from gateway.sessions.tracker import Tracker
 from gateway.site import Charger, Circuit, Connector, Meter, Participant, Site, Split, Tariff, Token
-from gateway.store import journal, meta, outbox, readings
+from gateway.store import journal, meta, outbox, readings, records
 from gateway.store.database import Database
 from gateway.store.outbox import GENESIS, Identity, envelope_sha256
 
@@ -155,11 +159,23 @@ class _Life:
             assert self._disk.is_cut
             return
         following = asyncio.ensure_future(tracker.run())
+        cloud = asyncio.ensure_future(self._tell_cloud(db, who))
         boxes = [asyncio.ensure_future(self._box(db, who, tracker, box)) for box in BOXES]
         await asyncio.gather(*boxes, return_exceptions=True)
         await asyncio.sleep(1)
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        for task in (following, cloud):
+            task.cancel()
+        await asyncio.gather(following, cloud, return_exceptions=True)
+
+    async def _tell_cloud(self, db: Database, who: Identity) -> None:
+        """What is committed leaves the house: its number, its hash and the page of its signed text are spent."""
+        while True:
+            for lane in outbox.DURABLE_LANES:
+                known = await db.run(lambda c, lane=lane: outbox.waiting(c, lane, who.epoch, 0, 1000))  # type: ignore[misc]
+                for row in known:
+                    for what in _told(lane, row.seq, row.sha256, row.schema, row.body):
+                        self._confirm(what)
+            await asyncio.sleep(0.2)
 
     async def _box(self, db: Database, who: Identity, tracker: Tracker, box: str) -> None:
         for number in range(1, TRANSACTIONS + 1):
@@ -193,7 +209,7 @@ class _Life:
         self._confirm(f"journal {message_id}")
 
     def _confirm(self, what: str) -> None:
-        """Now the charger hears yes. With the power gone nobody hears anything."""
+        """Now the charger hears yes, or the cloud a record. With the power gone nobody hears anything."""
         if not self._disk.is_cut:
             self._ledger[what] += 1
 
@@ -205,10 +221,22 @@ class _Life:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         found, problems = await db.run(_look)
+        keys = {self._signer.key_id: self._signer.public_spki()}
+        problems += await db.run(partial(_records, keys=keys))
         await db.close()
         missing = sorted(set(self._ledger) - found)
         toll.lost += len(missing)
         toll.broken += problems
+
+
+def _told(lane: str, seq: int, sha256: str, schema: str, body: str) -> Iterator[str]:
+    """What a row that has left the house has spent, for ever."""
+    yield f"row {lane} {seq} {sha256}"
+    name = {"session.begin.v1": "ocmf_begin", "session.end.v1": "ocmf_end"}.get(schema)
+    text = json.loads(body)[name] if name else None
+    if text:
+        signed = json.loads(text.split("|")[1])
+        yield f"page {signed['GS']} {signed['CI']} {signed['PG']} {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _look(db: Connection) -> tuple[set[str], list[str]]:
@@ -234,6 +262,7 @@ def _look(db: Connection) -> tuple[set[str], list[str]]:
         if whole != sha:
             problems.append(f"{lane} {seq}: another hash")
         expected[lane] = (seq + 1, sha)
+        found.update(_told(lane, seq, sha, schema, body))
         if lane == "event":
             found.add(f"event {rid}")
         elif schema == "session.begin.v1":
@@ -245,8 +274,26 @@ def _look(db: Connection) -> tuple[set[str], list[str]]:
     problems += [
         f"transaction {tx}: {begins[tx]} begin records" for tx in sorted(started | set(begins)) if begins[tx] != 1
     ]
+    kept = Counter(row[0] for row in db.execute("SELECT transaction_id FROM session"))
+    problems += [f"transaction {tx}: {kept[tx]} sessions" for tx in sorted(started | set(kept)) if kept[tx] != 1]
     problems += [f"transaction {tx}: {ends[tx]} end records" for tx in sorted(stopped | set(ends)) if ends[tx] != 1]
     return found, problems
+
+
+def _records(db: Connection, keys: Mapping[str, bytes]) -> list[str]:
+    """What is wrong with the signed records: signature, chain, pagination, and a session's begin or end twice."""
+    check = SequenceCheck(keys)
+    problems, kinds = [], Counter[tuple[str, str]]()
+    for row in records.everything(db):
+        kinds[row.session, row.kind] += 1
+        link = Link(
+            row.id, row.key_id, row.charge_point, row.pagination, row.text, row.prev, row.sha256, row.signed_by,
+            row.session, row.kind, row.reading,
+        )  # fmt: skip
+        problems += [f"record {row.id}: {why}" for why in check.look_at(link)]
+    pages = db.execute("SELECT key_id, charge_point, next FROM pagination").fetchall()
+    problems += check.finish({(row[0], row[1]): row[2] for row in pages}, check.last_id)
+    return problems + [f"session {name}: {count} {kind} texts" for (name, kind), count in kinds.items() if count != 1]
 
 
 class _Meters:
