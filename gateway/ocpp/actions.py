@@ -177,6 +177,7 @@ class Append:
     answer: str | None = None
     thin: bool = False
     always_keep: bool = False
+    signed: bool = False
     close_quarters: bool = False
 
 

@@ -127,6 +127,7 @@ class Intake:
                 answer=self._own_answer(message) if ours or sent else None,
                 thin=thin,
                 always_keep=message.always_keep,
+                signed=message.signed,
                 close_quarters=message.kind is not Kind.METER_VALUES,
             )
         )

@@ -80,6 +80,7 @@ class Storing:
             answer=action.answer,
             answered_by="gateway" if action.answer is not None else None,
             state=state,
+            signed=action.signed,
         )
 
     def _tell_thinned(self, db: Connection, action: act.Append, stamp: Stamp) -> None:

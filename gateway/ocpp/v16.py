@@ -10,6 +10,7 @@ from gateway.ocpp.frames import Frame, Span, compact, replace
 from gateway.ocpp.meaning import Command, Kind, ListUpdate, Message, Order, StartAnswer, Tag
 from gateway.ocpp.times import parse_utc, utc_text
 from gateway.records.doctor import Setting
+from gateway.records.wrappers import is_signed
 
 _KINDS = {
     "BootNotification": Kind.BOOT,
@@ -241,7 +242,7 @@ def _samples(frame: Frame) -> tuple[bool, bool, int | None]:
     signed = boundary = False
     register_wh: int | None = None
     for sample in _sampled(frame.member("meterValue")):
-        signed = signed or _is_signed(sample)
+        signed = signed or is_signed(sample)
         boundary = boundary or sample.get("context") in ("Transaction.Begin", "Transaction.End")
         if sample.get("measurand", _REGISTER) == _REGISTER and "phase" not in sample:
             wh = _wh(sample.get("value"), sample.get("unit", "Wh"))
@@ -257,16 +258,6 @@ def _sampled(values: Any) -> Iterator[dict[str, Any]]:
         for sample in samples if isinstance(samples, list) else ():
             if isinstance(sample, dict):
                 yield sample
-
-
-_SIGNED = ("OCMF|", "AP;", '{"signedMeterData"')
-"""How a signed text begins that its charger did not mark as one: OCMF, ALFEN, the wrapper of the OCA."""
-
-
-def _is_signed(sample: dict[str, Any]) -> bool:
-    """A signed value is journaled and never thinned, whether its charger says that it is one or not."""
-    value = sample.get("value")
-    return sample.get("format") == "SignedData" or (isinstance(value, str) and value.startswith(_SIGNED))
 
 
 def _wh(value: Any, unit: Any) -> int | None:

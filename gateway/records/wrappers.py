@@ -18,6 +18,11 @@ from gateway.records.recognise import Format, binary_of, json_object, recognise
 MAX_DEPTH = 3
 """Wrappers inside wrappers that are opened."""
 
+MIN_TEXT = 25
+"""Characters of a value that may be a signed text; a register is shorter, and every message is full of them."""
+
+_BEGINNINGS = ("OCMF|", "AP;")
+
 MAX_SAMPLES = 2000
 """Signed values taken from one message; a transaction's end has two, an hour of 15 s readings 240."""
 
@@ -77,13 +82,32 @@ def _of_sample(sample: Mapping[str, Any]) -> Iterator[SignedText]:
         if found is not None:
             yield _storable(replace(found, context=context))
     value = sample.get("value")
-    if isinstance(value, str) and (sample.get("format") == "SignedData" or _is_signed(value)):
+    if isinstance(value, str) and (_is_marked(sample) or _is_signed(value)):
         yield _storable(replace(unwrap(value), context=context))
 
 
+def is_signed(sample: Mapping[str, Any]) -> bool:
+    """Whether a SampledValue carries a signed text, in any wrapper, marked or not: it is kept and never thinned."""
+    if _is_marked(sample) or isinstance(sample.get("signedMeterValue"), dict):
+        return True
+    value = sample.get("value")
+    return isinstance(value, str) and _is_signed(value)
+
+
+def _is_marked(sample: Mapping[str, Any]) -> bool:
+    return sample.get("format") == "SignedData"
+
+
 def _is_signed(value: str) -> bool:
-    """A value that nobody marked and that is a signed text all the same."""
-    return value.startswith(("OCMF|", "AP;")) and recognise(value) is not Format.UNKNOWN
+    """A value that nobody marked: it begins as a signed text, is one in a wrapper, or says in JSON that it is one."""
+    if value.startswith(_BEGINNINGS):
+        return True  # also where it is damaged
+    if len(value) < MIN_TEXT:
+        return False
+    found = unwrap(value)
+    return (
+        found.format is not Format.UNKNOWN or Wrapper.JSON_DATA in found.wrapper or Wrapper.JSON_VALUE in found.wrapper
+    )
 
 
 def unwrap(value: str, depth: int = 0) -> SignedText:

@@ -71,6 +71,8 @@ class NewEntry:
     answer: str | None = None
     answered_by: AnsweredBy | None = None
     state: State = "pending"
+    signed: bool = False
+    """Meter values that carry a signed text: they are never pruned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,13 @@ def append(db: Connection, new: NewEntry) -> int:
     """Write one entry and return its number. Call it inside a transaction of the database's writer."""
     row = db.execute(
         "INSERT INTO journal (charger, at_ms, ts_q, boot, action, connector, transaction_id, message_id, frame, "
-        "content_key, reading, answer, answered_by, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "content_key, reading, answer, answered_by, state, signed) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "RETURNING entry",
         (
             new.charger, new.at_ms, new.ts_q, new.boot, new.action, new.connector, new.transaction_id, new.message_id,
             new.frame, new.content_key, new.reading, new.answer, new.answered_by, new.state,
+            int(new.signed),
         ),
     ).fetchone()  # fmt: skip
     assert row is not None
@@ -217,7 +221,7 @@ def queue_state(db: Connection, charger: str) -> QueueState:
     return QueueState(waiting[0], parked[0], oldest[0] if oldest else None)
 
 
-_PRUNABLE = "action = 'MeterValues' AND state IN ('done', 'local') AND instr(frame, 'SignedData') = 0"
+_PRUNABLE = "action = 'MeterValues' AND state IN ('done', 'local') AND signed = 0"
 
 
 def prune(db: Connection, most: int, limit: int) -> int:

@@ -18,12 +18,16 @@ from tests.ocpp.wires import Box, Csms, Run, make_charger, make_site, start_payl
 TOKENS = (Token(id="CARD-A", tenant="anna"),)
 
 
-def _entry(db: Connection, charger: str, action: str, number: int, *, text: str = "{}", state: str = "local") -> int:
+def _entry(
+    db: Connection, charger: str, action: str, number: int, *, text: str = "{}", signed: bool = False,
+    state: str = "local",
+) -> int:  # fmt: skip
     return journal.append(
         db,
         journal.NewEntry(
             charger=charger, at_ms=number, ts_q="ntp", boot=1, action=action, connector=1, transaction_id=None,
             message_id=str(number), frame=f'[2,"{number}","{action}",{text}]', state=state,  # type: ignore[arg-type]
+            signed=signed,
         ),
     )  # fmt: skip
 
@@ -64,7 +68,7 @@ async def test_old_meter_values_go_where_the_journal_is_over_its_budget(
     def fill(db: Connection) -> None:
         _entry(db, "box1", "StartTransaction", 1)
         journal.answered(db, 1, "{}", "gateway", transaction_id=7)
-        _entry(db, "box1", "MeterValues", 2, text='{"format":"SignedData"}')
+        _entry(db, "box1", "MeterValues", 2, signed=True)
         _entry(db, "box1", "MeterValues", 3, state="pending")
         for number in range(4, 14):
             _entry(db, "box1", "MeterValues", number)

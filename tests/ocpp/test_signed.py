@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway.store import journal
 from tests.ocpp.bench import Bench, meter, start, started
+from tests.records.test_wrappers import KNOWN
 
 OCMF = 'OCMF|{"FV":"1.0"}|{"SD":"00"}'
 ALFEN = "AP;0;3;ABC;DEF;GHI;"
@@ -20,7 +22,7 @@ def _with_value(message_id: str, transaction: int, value: Any, **sample: Any) ->
     return frame
 
 
-@pytest.mark.parametrize("value", [OCMF, ALFEN, WRAPPED])
+@pytest.mark.parametrize("value", [OCMF, ALFEN, WRAPPED, *(one[0] for one in KNOWN)])
 def test_an_unmarked_signed_value_is_on_disk_before_the_csms_sees_it(value: str) -> None:
     """Design rule 1: not relayed as a periodic one; and the bytes are those that came."""
     bench = Bench().accepted()
@@ -34,6 +36,11 @@ def test_an_unmarked_signed_value_is_on_disk_before_the_csms_sees_it(value: str)
     bench.say("charger", _with_value("m2", 5, value))
     assert bench.take("csms") == [_with_value("m2", 5, value)]
     assert [row[0] for row in bench.journal()] == ["StartTransaction", "MeterValues"]
+    bench.say("csms", [3, "m2", {}])
+    bench.db.execute("INSERT INTO cursor (name, entry) VALUES ('sessions', 99)")
+    assert journal.prune(bench.db, 0, 100) == 0, "and it stays (rule R34)"
+    bench.db.execute("UPDATE journal SET signed = 0")
+    assert journal.prune(bench.db, 0, 100) == 1, "the mark alone keeps it"
 
 
 def test_unmarked_signed_values_are_never_thinned() -> None:

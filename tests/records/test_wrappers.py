@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.records.recognise import Format
-from gateway.records.wrappers import signed_texts, unwrap
+from gateway.records.wrappers import is_signed, signed_texts, unwrap
 
 OCMF = 'OCMF|{"FV" : "1.0","RD":[{"RV" : 2935.600,"TT":"ü\\u00e4"}]}|{"SD":"30"}'
 ALFEN = "AP;0;3;AMVBBEIORR2RGJLJ6YRZUGACQAXSDFCL66EIP3N7;" + base64.b32encode(bytes(82)).decode() + ";" + (
@@ -27,29 +27,58 @@ def stop(value: str, **more: Any) -> dict[str, Any]:
     return {"transactionId": 1, "transactionData": [{"timestamp": "x", "sampledValue": samples}]}
 
 
+KNOWN = [
+    (OCMF, "plain", OCMF),
+    (OCMF.encode().hex(), "hex", OCMF),
+    (OCMF.encode().hex().upper(), "hex", OCMF),
+    (B64, "base64", OCMF),
+    (json.dumps(NOTE), "signedMeterData>base64", OCMF),
+    (json.dumps(NOTE | {"signedMeterData": OCMF}), "signedMeterData", OCMF),
+    (json.dumps({"signedMeterValue": B64, "encodingMethod": "OCMF"}), "signedMeterValue>base64", OCMF),
+    (json.dumps({"signedMeterValue": NOTE}), "signedMeterValue>base64", OCMF),
+    (json.dumps(NOTE).encode().hex(), "hex>signedMeterData>base64", OCMF),
+    (ALFEN, "plain", ALFEN),
+    (XML, "plain", XML),
+    (json.dumps(NOTE | {"signedMeterData": "bmV1ZXMgRm9ybWF0"}), "signedMeterData>base64", "neues Format"),
+]
+"""Value, its wrapper, the text inside: every wrapper of OCPP 1.6."""
+
+
 @pytest.mark.parametrize(
     ("value", "wrapper", "text"),
     [
-        (OCMF, "plain", OCMF),
-        (OCMF.encode().hex(), "hex", OCMF),
-        (OCMF.encode().hex().upper(), "hex", OCMF),
-        (B64, "base64", OCMF),
-        (json.dumps(NOTE), "signedMeterData>base64", OCMF),
-        (json.dumps(NOTE | {"signedMeterData": OCMF}), "signedMeterData", OCMF),
-        (json.dumps({"signedMeterValue": B64, "encodingMethod": "OCMF"}), "signedMeterValue>base64", OCMF),
-        (json.dumps({"signedMeterValue": NOTE}), "signedMeterValue>base64", OCMF),
-        (json.dumps(NOTE).encode().hex(), "hex>signedMeterData>base64", OCMF),
-        (ALFEN, "plain", ALFEN),
-        (XML, "plain", XML),
+        *KNOWN,
         ("something of our own", "plain", "something of our own"),
         ('{"broken', "plain", '{"broken'),
         ("", "plain", ""),
     ],
-)  # fmt: skip
+)
 def test_every_wrapper_of_ocpp_16(value: str, wrapper: str, text: str) -> None:
     (found,) = signed_texts(stop(value, context="Transaction.End"))
     assert (found.wrapper, found.context) == (wrapper, "Transaction.End")
     assert hashlib.sha256(found.text.encode()).digest() == hashlib.sha256(text.encode()).digest()
+
+
+@pytest.mark.parametrize(("value", "wrapper", "text"), KNOWN)
+def test_every_wrapper_is_seen_without_its_mark(value: str, wrapper: str, text: str) -> None:
+    """Chargers forget `format`: what the relay keeps and what the session takes out is asked of one function."""
+    assert is_signed({"value": value})
+    (found,) = signed_texts({"meterValue": [{"sampledValue": [{"value": value}]}]})
+    assert (found.text, found.wrapper) == (text, wrapper)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "12.5", "20", "0" * 64, "2026-04-15T09:15:00.000Z in the garage", '{"meter": 1, "and": "so on, so on"}', 7],
+)
+def test_what_is_no_signed_text_is_none(value: Any) -> None:
+    assert not is_signed({"value": value})
+    assert signed_texts({"meterValue": [{"sampledValue": [{"value": value}]}]}) == []
+
+
+def test_marked_and_ocpp_2_values_are_signed_whatever_they_hold() -> None:
+    assert is_signed({"value": "", "format": "SignedData"})
+    assert is_signed({"value": 1.5, "signedMeterValue": {}})
 
 
 def test_what_stands_beside_the_text_is_kept() -> None:
