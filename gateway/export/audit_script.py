@@ -10,12 +10,13 @@ import sqlite3
 import sys
 from typing import Any
 
+QUARTERS = """SELECT this.k, this.boundary, next.boundary, this.result, this.handed, body FROM interval AS this
+JOIN interval AS next ON next.k = this.k + 1 JOIN rules ON rules.id = this.rules
+WHERE this.result IS NOT NULL AND this.k BETWEEN ? AND ? ORDER BY this.k"""
 SESSIONS = """SELECT s.id, ifnull(d.begin_wh, s.begin_wh), coalesce(d.end_wh, s.end_wh, 1 << 60) FROM session AS s
-LEFT JOIN decision AS d ON d.session = s.id AND basis = 'meter' AND d.version = (SELECT max(version) FROM decision WHERE
-session = s.id) WHERE s.meter = ?1 AND begin_ms <= ?2 + 960000 AND ifnull(end_ms, ?2) >= ?2 - 60000
+LEFT JOIN (SELECT *, max(version) FROM decision GROUP BY session) AS d ON d.session = s.id AND basis = 'meter'
+WHERE s.meter = ?1 AND begin_ms <= ?2 + 960000 AND ifnull(end_ms, ?2) >= ?2 - 60000
 AND (d.bill = 1 OR begin_provenance = 'meter' AND (billable = 1 OR state <> 'ended'))"""
-QUARTERS = """SELECT k, boundary, result, handed, (SELECT body FROM rules WHERE id = interval.rules) FROM interval
-WHERE k BETWEEN ? AND ? ORDER BY k"""
 
 
 def share(total: int, weights: Any, carry: Any = (), caps: Any = None) -> tuple[dict[str, int], dict[str, int]]:
@@ -46,30 +47,27 @@ def recompute(db: Any, k: int, house: Any, low: Any, high: Any, said: Any, carry
     for one in said["shares"]:
         who, stated = one["participant"], [one["wh"], one["solar_wh"], one["carry_after_nano_wh"]]
         pairs[f"share of {who}"] = (stated, [used.get(who), given.get(who), after.get(who)])
+    sessions = {f"session {one['session']}": one for one in said["sessions"]}
     for who, meters in house["metered"].items():
-        parts = {f"meter {one}": took[one] for one in meters if one not in house["charger_meters"]}
-        beside = (one for one in said["outside"] if one["meter"] in meters)
-        parts |= {f"outside {one['meter']} {one['name']}": one["wh"] for one in beside}
+        parts = {meter: took[meter] for meter in meters if meter not in house["charger_meters"]}
+        parts |= {f"{one['name']} at {one['meter']}": one["wh"] for one in said["outside"] if one["meter"] in meters}
         for meter in set(meters) & set(house["charger_meters"]):
             for name, begin, end in db.execute(SESSIONS, (meter, k * 900_000)):
                 inside = min(end, high[meter]["import_wh"]) - max(begin, low[meter]["import_wh"])
                 parts |= {f"session {name}": inside} if inside > 0 else {}
         pairs[f"meters of {who}"] = (sum(parts.values()), sum(took[meter] for meter in meters))
         suns = share(min(given[who], sum(parts.values())), parts)[0]
-        for one in (one for one in said["sessions"] if one["participant"] == who):
-            name = f"session {one['session']}"
-            pairs[name] = ([one["wh"], one["solar_wh"]], [parts.get(name), suns.get(name)])
+        for name, one in sessions.items():
+            if one["participant"] == who:
+                pairs[name] = ([one["wh"], one["solar_wh"]], [parts.get(name), suns.get(name)])
     return pairs
 
 
 def differences(db: Any, first: int = 0, last: int = 10**9) -> Any:
     """Each (quarter hour, what, stated, recomputed) that differs; what is None where this script passes by."""
-    row: Any = (0, None, None, None, None)
-    for new in db.execute(QUARTERS, (first, last + 1)):
-        (k, low, said, handed, rules), row = row, (new[0], *(json.loads(text or "null") for text in new[1:]))
-        if not said or row[0] != k + 1:
-            continue
-        house, high = rules["house"], row[1]
+    for k, *texts in db.execute(QUARTERS, (first, last)):
+        low, high, said, handed, rules = (json.loads(text) for text in texts)
+        house = rules["house"]
         plain = house["key"]["kind"] == "dynamic" and house["balance"] == "meter" and house["grid"]
         for one, other in ((low[meter], high.get(meter)) for meter in low):
             plain = plain and one and other and one.get("serial") == other.get("serial") and not house["battery"]

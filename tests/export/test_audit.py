@@ -177,15 +177,20 @@ def test_the_plain_script_runs_alone(day: Any, tmp_path: Path) -> None:
 
 
 def test_there_is_one_script_that_can_be_read() -> None:
-    """docs/audit.py is the code that `zev-gateway audit` runs, byte for byte; under seventy lines of code."""
+    """docs/audit.py is the code that `zev-gateway audit` runs, byte for byte; at most sixty lines of Python.
+
+    Counted is every line that is neither blank nor part of a docstring or of one of the two SQL texts.
+    """
     docs = Path(__file__).parents[2] / "docs" / "audit.py"
     assert docs.read_bytes() == SCRIPT.read_bytes()
-    spoken = {line for node in ast.walk(ast.parse(docs.read_text())) for line in _docstring_lines(node)}
+    spoken = {line for node in ast.walk(ast.parse(docs.read_text())) for line in _text_lines(node)}
     lines = enumerate(docs.read_text().splitlines(), start=1)
-    assert len([line for number, line in lines if line.strip() and number not in spoken]) < 70
+    assert len([line for number, line in lines if line.strip() and number not in spoken]) <= 60
 
 
-def _docstring_lines(node: ast.AST) -> range:
+def _text_lines(node: ast.AST) -> range:
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        return range(node.lineno, (node.end_lineno or 0) + 1)
     if not isinstance(node, ast.Module | ast.FunctionDef) or ast.get_docstring(node) is None:
         return range(0)
     return range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
