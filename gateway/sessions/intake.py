@@ -288,7 +288,7 @@ class _Step:
         self._save(ended, changed)
         signed = of_session(self._db, ended)
         self._intake.writer.end(self._db, ended, reading, self._stamp, signed)
-        self.outcome.events += [*signed.events, ended_event(ended)]
+        self.outcome.events += [*signed.events, ended_event(ended, signed)]
         return ended
 
 

@@ -8,6 +8,8 @@ uncertain (OCMF letter U).
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from typing import Any
 
 from gateway.clock import iso
 from gateway.energy.intervals import boundary_of
@@ -18,18 +20,28 @@ from gateway.store import intervals, meta, readings, sessions
 
 STEPS = "clock_steps"
 KEPT_STEPS = 20
+MAX_NAMED = 500
+"""Sessions that one event names; more would have to begin before the time is known."""
 
 _TIMES = {"begin_q": ("begin_ms",), "end_q": ("stop_ms", "stop_arrived_ms", "end_ms")}
 
 
-def restamp(db: Connection, step: Step, now_ms: int) -> int:
-    """Move the times of this start by the step; how many boundary rows changed."""
+@dataclass(frozen=True, slots=True)
+class Restamped:
+    """What was moved: how many boundary rows, and which sessions (rows that tell of them may be at the cloud)."""
+
+    boundaries: int = 0
+    sessions: tuple[str, ...] = ()
+
+
+def restamp(db: Connection, step: Step, now_ms: int) -> Restamped:
+    """Move the times of this start by the step."""
     _remember(db, step, now_ms)
     if step.since_ms is None or step.until_ms is None:
-        return 0
+        return Restamped()
     readings.restamp(db, step.since_ms, step.until_ms, step.moves, step.moved)
-    _move_sessions(db, step)
-    return _move_boundaries(db, step, now_ms)
+    moved = _move_sessions(db, step)
+    return Restamped(_move_boundaries(db, step, now_ms), moved)
 
 
 def _move_boundaries(db: Connection, step: Step, now_ms: int) -> int:
@@ -49,8 +61,9 @@ def _move_boundaries(db: Connection, step: Step, now_ms: int) -> int:
     return changed
 
 
-def _move_sessions(db: Connection, step: Step) -> None:
+def _move_sessions(db: Connection, step: Step) -> tuple[str, ...]:
     assert step.since_ms is not None
+    moved_ids = []
     for row in sessions.since(db, step.since_ms):
         changed = dict(row)
         for quality, names in _TIMES.items():
@@ -63,6 +76,8 @@ def _move_sessions(db: Connection, step: Step) -> None:
                 changed[quality] = step.after.value
         if changed != row:
             sessions.put(db, changed)
+            moved_ids.append(str(row["id"]))
+    return tuple(moved_ids)
 
 
 def _moves(step: Step, at_ms: int, quality: str) -> bool:
@@ -80,14 +95,18 @@ def steps_since(db: Connection, at_ms: int) -> list[int]:
     return [delta_ms for when_ms, delta_ms in json.loads(meta.get(db, STEPS) or "[]") if when_ms >= at_ms]
 
 
-def step_event(step: Step, now_ms: int, rows: int) -> Event:
-    """What the operator and the cloud are told: by how much, and what was moved."""
-    moved = step.since_ms is not None and step.until_ms is not None
-    data: dict[str, int | str] = {"delta_ms": step.delta_ms, "before": step.before.value, "after": step.after.value}
+def step_event(step: Step, now_ms: int, restamped: Restamped) -> Event:
+    """What the operator and the cloud are told: by how much, and what was moved.
+
+    A row that has left the house is never changed: the event names the sessions whose guessed times it corrects.
+    """
+    moved, rows = step.since_ms is not None and step.until_ms is not None, restamped.boundaries
+    data: dict[str, Any] = {"delta_ms": step.delta_ms, "before": step.before.value, "after": step.after.value}
     if moved:
         assert step.since_ms is not None
         assert step.until_ms is not None
         data |= {"since": iso(step.since_ms), "until": iso(step.until_ms), "boundaries": rows}
+        data["sessions"] = list(restamped.sessions[:MAX_NAMED])
     return Event(
         "clock_step" if step.delta_ms else "clock_sure",
         "clock",

@@ -110,9 +110,9 @@ class Settlement:
             self._steps.append((step, stamp.utc_ms))
         while self._steps:  # a disk that was full takes them in the order in which they came
             step, at_ms = self._steps[0]
-            rows = await self._db.run(lambda db, step=step, at_ms=at_ms: restamp(db, step, at_ms))  # type: ignore[misc]
+            restamped = await self._db.run(lambda db, step=step, at_ms=at_ms: restamp(db, step, at_ms))  # type: ignore[misc]
             del self._steps[0]
-            self._tell(step_event(step, at_ms, rows))
+            self._tell(step_event(step, at_ms, restamped))
 
     # Readings
 

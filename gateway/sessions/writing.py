@@ -24,7 +24,10 @@ from gateway.store.outbox import Identity
 from gateway.store.records import RecordRow
 
 NEXT_STEPS: dict[str, str] = {
-    Reason.NO_METER: "give the connector its meter in the site's configuration",
+    Reason.NO_METER: (
+        "give the connector its meter in the site's configuration; a person decides about this session, "
+        "by the charger's registers (basis charger)"
+    ),
     Reason.NO_BEGIN: "check that the connector's meter answers (status, meters)",
     Reason.NO_END: "check that the connector's meter answers (status, meters); a person decides about this session",
     Reason.CHARGER_ONLY: "a person decides about this session; the charger's own registers stand beside",
@@ -186,18 +189,20 @@ class Writer:
         return known and re.fullmatch(r"([0-9a-f]{8}|[0-9a-f]{14}|[0-9a-f]{20})", wanted) is not None
 
 
-def ended_event(session: Session) -> Event:
-    """What the operator sees of the end of a session."""
+def ended_event(session: Session, signed: SignedSession) -> Event:
+    """What the operator sees of the end of a session; `signed` is what its charger signed."""
     if session.billable:
         return Event(
             "session_ended", str(session.ref), f"{session.energy_wh} Wh",
             data={"session": session.id, "energy_wh": session.energy_wh},
         )  # fmt: skip
     reason = session.unbillable_reason or ""
+    why = phrase(reason)
+    cause = f"{why}; the charger signed {signed.begin} and {signed.end}" if signed.complete else why
     return Event(
         "session_unbillable",
         str(session.ref),
-        phrase(reason),
+        cause,
         next_step=NEXT_STEPS.get(reason, ""),
         severity=Severity.INFO if reason == Reason.REFUSED else Severity.WARNING,
         data={
@@ -205,6 +210,8 @@ def ended_event(session: Session) -> Event:
             "transaction_id": session.transaction_id,
             "charger_begin_wh": session.charger_begin_wh,
             "charger_end_wh": session.charger_end_wh,
+            "charger_signed_begin": signed.begin,
+            "charger_signed_end": signed.end,
         },
         keep=True,
     )

@@ -105,6 +105,9 @@ async def test_what_was_stamped_with_a_guess_is_moved_and_settled_again(house: A
     assert begin_ms == house.clock.stepped_ms + _ms("09:15:00")
     [told] = [event for event in house.events if event.kind in ("clock_step", "clock_sure")]
     assert (told.keep, told.data["delta_ms"]) == (True, delta_ms)
+    [begun] = await house.bodies("session.begin.v1")
+    assert (begun["begin_quality"], begun["begin"]) == ("guessed", "2026-04-15T09:15:00.000Z"), "a row is never changed"
+    assert told.data["sessions"] == [begun["session"]], "the event says what it moves"
 
 
 async def test_without_a_time_server_intervals_stay_provisional_and_are_told(house: Any) -> None:

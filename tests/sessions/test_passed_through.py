@@ -97,7 +97,17 @@ async def test_a_box_without_a_meter_is_signed_by_the_charger(house: Any) -> Non
             1, charger="bare", payload={"transactionData": samples(note(signed(1, ("B", "1"), ("E", "2"))))}
         )
         body = await ended(house)
-    assert (body["signed_by"], body["charger_signed_end"]) == ("charger", "2 kWh")
+    assert (body["signed_by"], body["charger_signed_begin"], body["charger_signed_end"]) == (
+        "charger",
+        "1 kWh",
+        "2 kWh",
+    )
+    assert (body["billable"], body["unbillable_reason"], body["begin_wh"]) == (False, "no_meter", None)
+    (event,) = told(house, "session_unbillable")
+    assert event.cause == "no_meter; the charger signed 1 kWh and 2 kWh"
+    assert "a person decides" in event.next_step
+    assert "basis charger" in event.next_step
+    assert (event.data["charger_signed_begin"], event.data["charger_signed_end"]) == ("1 kWh", "2 kWh")
 
 
 async def test_the_frame_and_the_text_have_their_hashes(house: Any) -> None:
