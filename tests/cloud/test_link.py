@@ -137,7 +137,7 @@ async def test_a_refused_event_is_not_told_in_the_event_lane(bench: Make, embedd
     async with bench(embedded) as b:
         b.cloud.ingestor.faults.reject = lambda envelope: "no" if envelope["lane"] == "event" else None
         await b.gateway.add(1, lane="event")
-        await b.drained()
+        await wait_until(lambda: "dead_letter" in b.gateway.kinds(), "it is told")
         (told,) = [event for event in b.gateway.events if event.kind == "dead_letter"]
         assert not told.keep
 
