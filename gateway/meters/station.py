@@ -59,8 +59,8 @@ class Station:
 
     @property
     def wants_name(self) -> bool:
-        """Whether a changed level waits for the serial number: it may be another meter's."""
-        return self._trust.unnamed(self._named_s)
+        """Whether a changed level waits for the serial number, or a wrong one answers: until it does no more."""
+        return self._foreign_serial() or self._trust.unnamed(self._named_s)
 
     def series(self, from_ms: int, to_ms: int) -> Sequence[Reading]:
         """Good readings requested in [from_ms, to_ms], oldest first."""
@@ -87,6 +87,9 @@ class Station:
         before, self.serial = self.serial, found
         if self._foreign_serial():
             self._tell_swapped(f"serial {found} answers where the configuration says {self.meter.serial}")
+        elif before is not None and self.meter.serial is not None:
+            cause = f"serial {found} answers again, as the configuration says"
+            self._tell(Event("meter_unswapped", f"meter {self.meter.id}", cause, keep=True))
         elif before is not None and not same_serial(before, found):
             self._tell_swapped(f"serial {found} answers where {before} did")
 

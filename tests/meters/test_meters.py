@@ -227,6 +227,24 @@ async def test_another_meter_in_its_place_is_told_and_not_read_where_the_serial_
     assert "serial 4712 answers where the configuration says 9999" in event.cause
 
 
+async def test_the_right_meter_is_read_soon_after_two_swapped_ones_are_put_right(
+    pty: PtySlave, building, run_meters: Run, clock: ScaledClock
+) -> None:
+    """For up to 5 min, until the serial number was asked again, the right meter was taken for the wrong one."""
+    building.add(1, "iem3155", wh=900_000, serial=4711)
+    async with run_meters((rtu(pty),), (box(1, serial="4711", period_s=1.0),)) as running:
+        await running.until(lambda: len(running.readings) >= 3)
+        building.add(1, "iem3155", wh=700, serial=4712)
+        await running.until(lambda: "meter_swapped" in running.kinds())
+        kept = len(running.readings)
+        building.add(1, "iem3155", wh=900_000, serial=4711)
+        righted_ms = clock.utc_ms()
+        await running.until(lambda: len(running.readings) > kept)
+    assert running.readings[-1].requested_ms - righted_ms < 60_000
+    assert min(one.import_wh for one in running.readings) >= 900_000
+    assert "meter_unswapped" in running.kinds()
+
+
 async def test_an_exchanged_meter_is_noticed_when_it_comes_back(pty: PtySlave, building, run_meters: Run) -> None:
     building.add(1, "iem3155", wh=900_000, serial=4711)
     async with run_meters((rtu(pty),), (box(1, period_s=1.0),)) as running:
