@@ -1,11 +1,12 @@
-"""Pure: the registers of three real meters, built from what flows through them.
+"""Pure: the registers of four real meters, built from what flows through them.
 
 Written from the vendors' register lists (Schneider iEM3155 user manual, ABB B23/B24 user
-manual, Eastron SDM630 Modbus protocol), independently of the gateway's own tables.
+manual, Eastron SDM630 Modbus protocol, DZG DVH4013 register list), independently of the gateway's own tables.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,8 +15,14 @@ from typing import Literal
 
 from simulators.modbus_frames import ILLEGAL_ADDRESS, Table
 
-Model = Literal["iem3155", "abb_b23", "sdm630"]
+Model = Literal["iem3155", "abb_b23", "sdm630", "dvh4013"]
 Phases = tuple[float, float, float]
+RANGE_WH: dict[Model, int] = {"dvh4013": 2**32}
+"""Where a register begins again at 0; the others never get there."""
+
+TURNAROUND_S: dict[Model, float] = {"iem3155": 0.015, "abb_b23": 0.01, "sdm630": 0.04, "dvh4013": 0.06}
+"""From the end of a request to the beginning of the answer (reference/metering.md 4)."""
+
 Piece = tuple[int, bytes]
 """Wire address and the bytes from there on."""
 
@@ -62,10 +69,20 @@ def shown_wh(model: Model, true_wh: float) -> int:
     """Whole watt-hours that the register of `model` shows for a true energy (floor of its exact value)."""
     if model == "iem3155":
         return int(true_wh)
+    if model == "dvh4013":
+        return int(true_wh) % RANGE_WH[model]
     if model == "abb_b23":
         return int(true_wh) // 10 * 10
     (kwh,) = struct.unpack(">f", _kwh(true_wh))
     return int(Fraction(kwh) * 1000)
+
+
+def step_wh(model: Model, level_wh: float) -> float:
+    """How much energy one step of the register is at this level."""
+    if model == "sdm630":
+        _, exponent = math.frexp(level_wh / 1000)
+        return max(1.0, math.ldexp(1000.0, exponent - 24))
+    return 10.0 if model == "abb_b23" else 1.0
 
 
 def _f32(*values: float) -> bytes:
@@ -113,6 +130,17 @@ def _sdm630(p: Physical) -> Iterable[Piece]:
     )
 
 
+def _dvh4013(p: Physical) -> Iterable[Piece]:
+    watts = sum(p.power_w)
+    return (
+        (0, struct.pack(">2I", round(max(0.0, watts) * 10), round(max(0.0, -watts) * 10))),
+        (10, struct.pack(">3I", *(round(a * 1000) for a in p.current_a))),
+        (18, struct.pack(">I", round(p.frequency_hz * 1000))),
+        (0x4000, struct.pack(">I", shown_wh("dvh4013", p.import_wh))),
+        (0x4100, struct.pack(">I", shown_wh("dvh4013", p.export_wh))),
+    )
+
+
 _IMAGES: dict[Model, tuple[tuple[tuple[Table, int, int], ...], Callable[[Physical], Iterable[Piece]]]] = {
     "iem3155": (
         (("holding", 29, 88), ("holding", 129, 130), ("holding", 2999, 3110), ("holding", 3203, 3218)),
@@ -120,4 +148,5 @@ _IMAGES: dict[Model, tuple[tuple[tuple[Table, int, int], ...], Callable[[Physica
     ),
     "abb_b23": ((("holding", 0x1000, 0x8EFF),), _abb_b23),
     "sdm630": ((("input", 0, 107), ("holding", 0xFC00, 0xFC02)), _sdm630),
+    "dvh4013": ((("holding", 0, 60), ("holding", 0x4000, 0x4001), ("holding", 0x4100, 0x4101)), _dvh4013),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,9 +78,12 @@ class Units:
         *,
         served: Callable[[Served], None] | None = None,
         baud: int | None = None,
-        turnaround_s: float = 0.0,
+        turnaround_s: Mapping[int, float] | float = 0.0,
     ) -> None:
-        """`baud` makes the line as slow as a real one (11 bits a character); None answers at once."""
+        """`baud` makes the line as slow as a real one (11 bits a character); None answers at once.
+
+        `turnaround_s` is how long every unit, or each one by its number, thinks before it answers.
+        """
         self.faults: dict[int, Fault] = {}
         self.requests = 0
         self._read = read
@@ -100,7 +103,8 @@ class Units:
         if pdu is None:
             return []
         frame = rtu_frame(request.unit, pdu) if rtu else tcp_frame(request, pdu)
-        delay_s = self._wire_s(len(frame)) + (fault.seconds if fault is not None and kind == "late" else 0.0)
+        late_s = fault.seconds if fault is not None and kind == "late" else 0.0
+        delay_s = self._wire_s(request.unit, len(frame)) + late_s
         return _damaged(frame, request, delay_s, kind, fault, rtu=rtu)
 
     def _pdu(self, request: Request, kind: FaultKind | None, fault: Fault | None) -> bytes | None:
@@ -131,10 +135,12 @@ class Units:
             self._frozen[key] = answer
         return answer
 
-    def _wire_s(self, reply_bytes: int) -> float:
+    def _wire_s(self, unit: int, reply_bytes: int) -> float:
+        thinks = self._turnaround_s
+        thinks_s = thinks.get(unit, 0.0) if isinstance(thinks, Mapping) else thinks
         if self._baud is None:
-            return self._turnaround_s
-        return (8 + reply_bytes) * BITS_PER_CHARACTER / self._baud + self._turnaround_s
+            return thinks_s
+        return (8 + reply_bytes) * BITS_PER_CHARACTER / self._baud + thinks_s
 
 
 def _damaged(

@@ -15,6 +15,7 @@ ENERGY: dict[Model, tuple[Table, int, int, int]] = {
     "iem3155": ("holding", 0x0C83, 0x0C87, 4),
     "abb_b23": ("holding", 0x5000, 0x5004, 4),
     "sdm630": ("input", 72, 74, 2),
+    "dvh4013": ("holding", 0x4000, 0x4100, 2),
 }
 """Table, address of import and of export, and how many registers each has."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from simulators.judge.carries import NANO, Versions, carried_on, carry_arithmetic, quarter_name
+from simulators.judge.counters import advanced_wh
 from simulators.judge.evidence import Evidence
 from simulators.judge.place import Place
 from simulators.judge.records import Body, interval_versions
@@ -168,7 +169,7 @@ def _share(evidence: Evidence, body: Body, share: Body, name: str, notes: Notes)
     )
     meters = place.meters_of.get(share["participant"], ())
     if meters and not _exchanged(evidence, body, meters):
-        metered = sum((_moved(body, meter) or (0, 0))[0] for meter in meters)
+        metered = sum(advanced_wh(evidence, meter, (_moved(body, meter) or (0, 0))[0]) for meter in meters)
         notes.expect(wh == metered, f"{who}: {wh} Wh, its meters say {metered}")
     elif not meters and place.common_ceiling_w is not None:
         notes.expect(wh * 4 <= place.common_ceiling_w, f"{who}: {wh} Wh is above its ceiling")

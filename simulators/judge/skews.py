@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
 
+from simulators.judge.counters import advanced_wh, step_wh
 from simulators.judge.evidence import Evidence
 from simulators.judge.place import Place
 from simulators.judge.records import Body
@@ -146,9 +147,9 @@ class ServedLog:
         exported = max((value[1] for value in values), default=0) - min((value[1] for value in values), default=0)
         return "export_wh" if exported > imported else "import_wh"
 
-    def step(self, meter: str, register: str) -> int:
-        """The step of a register: what all served values are multiples of."""
-        return max(1, gcd(*self._served[meter, register]))
+    def step(self, meter: str, register: str) -> Fraction:
+        """The step of a register: what all served values are multiples of, or what a float has at its level."""
+        return max(step_wh(self._evidence, meter), Fraction(gcd(*self._served[meter, register])))
 
     def known(self, body: Body, meter: str, register: str, notes: Notes) -> Known | None:
         """Metered and true energy; None where a boundary register is missing (the sums have said so)."""
@@ -182,7 +183,8 @@ class ServedLog:
                 named or not unmetered_ms, f"{meter} was exchanged unseen, and quarter hour {k} does not say so"
             )
         bound = self.step(meter, register) + 1 + Fraction(largest_w) * late_ms / MS_PER_HOUR
-        return Known(after[register] - before[register], at_end - at_start - Fraction(jump_wh or 0), bound)
+        moved_wh = advanced_wh(self._evidence, meter, after[register] - before[register])
+        return Known(moved_wh, at_end - at_start - Fraction(jump_wh or 0), bound)
 
     def _skew(self, meter: str, register: str, stated: Body, boundary_ms: int, notes: Notes) -> int | None:
         """How long after the boundary the meter served this value; None where it never did."""

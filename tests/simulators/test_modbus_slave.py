@@ -3,6 +3,7 @@
 import asyncio
 import struct
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -154,6 +155,14 @@ def test_a_line_takes_the_time_that_its_baud_rate_takes() -> None:
     """8 bytes there, 13 back, 11 bits each at 9600 baud, and 40 ms to think."""
     ((seconds, _),) = Units(read, baud=9600, turnaround_s=0.04).answer(REQUEST, rtu=True)
     assert seconds == pytest.approx(21 * 11 / 9600 + 0.04)
+
+
+def test_each_unit_thinks_as_long_as_its_model_does() -> None:
+    times = [
+        Units(read, turnaround_s={REQUEST.unit: 0.06}).answer(request, rtu=True)[0][0]
+        for request in (REQUEST, replace(REQUEST, unit=REQUEST.unit + 1))
+    ]
+    assert times == [0.06, 0.0]
 
 
 async def test_a_connection_that_speaks_no_modbus_is_closed() -> None:

@@ -1,0 +1,29 @@
+"""How a meter counts, as the story tells it: the step of its register, and where it begins again at 0."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from simulators.judge.evidence import Evidence
+
+
+def step_wh(evidence: Evidence, meter: str) -> Fraction:
+    """One step of its register at the level of this run, at least 1 Wh."""
+    for told in evidence.told("meter_counts"):
+        if told.data["meter"] == meter:
+            return max(Fraction(1), Fraction(told.data["step_wh"]))
+    return Fraction(1)
+
+
+def advanced_wh(evidence: Evidence, meter: str, moved_wh: int) -> int:
+    """What a register has counted that moved by `moved_wh`; a counter that began again at 0 has counted its range more.
+
+    Only from 99 % of its range on: a meter that falls from anywhere else was exchanged, or lies (reference/billing.md).
+    """
+    if moved_wh >= 0:
+        return moved_wh
+    for told in evidence.told("meter_counts"):
+        range_wh = told.data.get("range_wh")
+        if told.data["meter"] == meter and range_wh and -moved_wh * 100 > range_wh * 99:
+            return moved_wh + int(range_wh)
+    return moved_wh
