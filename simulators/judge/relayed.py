@@ -129,10 +129,11 @@ def _answers_up(traffic: Traffic, notes: Notes) -> int:
 def _answers_down(evidence: Evidence, traffic: Traffic, notes: Notes) -> tuple[int, int]:
     """The CSMS's answers arrive unchanged; where it had not answered, the gateway did."""
     relayed = own = 0
+    slack_ms = evidence.slack_ms if evidence.must_show else 0  # a seeded watch has one clock for all its logs
     used: dict[str, set[int]] = defaultdict(set)
     for exchange in traffic.exchanges.values():
         for answer in exchange.answers:
-            candidates = traffic.of_csms(answer, evidence.slack_ms)
+            candidates = traffic.of_csms(answer, slack_ms)
             wrong = [_answer_differs(one, answer, exchange, used[exchange.charger]) for one in candidates]
             missed = all(wrong) and bool(candidates) and _missed(evidence, exchange, candidates, answer)
             if not candidates or missed or _kept(exchange, candidates, answer):

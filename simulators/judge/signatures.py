@@ -25,7 +25,8 @@ def check(evidence: Evidence) -> Finding:
     texts: set[str] = set()
     found = sessions(evidence)
     for session in found:
-        notes.expect(len(session.begins) == 1, f"{session.name}: {len(session.begins)} begin records")
+        begins = 0 if _refused(session) else 1
+        notes.expect(len(session.begins) == begins, f"{session.name}: {len(session.begins)} begin records")
         if not session.ends:
             continue
         notes.expect(len(session.ends) == 1, f"{session.name}: {len(session.ends)} end records")
@@ -45,6 +46,13 @@ def check(evidence: Evidence) -> Finding:
     notes.figure("signed texts", len(texts))
     notes.figure("keys", len(evidence.public_keys))
     return notes.finding()
+
+
+def _refused(session: Session) -> bool:
+    """Nobody charged: its start was refused. It is told once, by an end record with this reason."""
+    return bool(session.ends) and all(
+        not end["billable"] and end["unbillable_reason"] == "start_refused" for end in session.ends
+    )
 
 
 def _texts(session: Session) -> set[str]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from simulators.cars import MIN_OFFER_MA
 from simulators.charger import Charger
+from simulators.ocpp_link import Message, NoAnswerError
+
+LATER = {"StartTransaction": 0, "StopTransaction": 1, "MeterValues": 2}
+"""The order of one transaction in a box that puts its urgent messages first."""
 
 
 class SeededCharger(Charger):
@@ -14,6 +20,8 @@ class SeededCharger(Charger):
     """What it goes on offering, whatever profile it accepts; None: it obeys."""
 
     last_sent: str | None = None
+    reorders = False
+    """At its next connect it sends what it has kept in another order than it happened."""
 
     @property
     def disobeys(self) -> bool:
@@ -33,7 +41,24 @@ class SeededCharger(Charger):
     async def _greet(self) -> None:
         if self.quirk == "forgets":
             self.profiles[:] = [profile for profile in self.profiles if profile.purpose != "TxProfile"]
+        if self.reorders:
+            self.reorders = False
+            self._stops_first()
         await super()._greet()
+
+    def _stops_first(self) -> None:
+        """Each stop before the meter values of its transaction; what has been sent before stays where it is."""
+        queue = self.link.queue
+        begun = [message for message in queue if message.text is not None]
+        runs: list[list[Message]] = [[]]
+        for message in queue:
+            if message.text is None:
+                if message.action == "StartTransaction":
+                    runs.append([])
+                runs[-1].append(message)
+        ordered = [message for run in runs for message in sorted(run, key=lambda one: LATER[one.action])]
+        queue.clear()
+        queue.extend([*begun, *ordered])
 
     def may_draw_ma(self, now_ms: int) -> int:
         """What its profiles let it draw, whether a car is there or not: a transaction may start at any moment.
@@ -49,6 +74,13 @@ class SeededCharger(Charger):
         """It forgets that it was accepted, and its link ends; a running transaction goes on."""
         self.accepted = False
         self._told = ""
+
+    async def shout(self, text: str) -> None:
+        """Send a frame beside the queue; what comes back is for nobody."""
+        socket = self.link._socket
+        if socket is not None and self.accepted:
+            with contextlib.suppress(NoAnswerError):
+                await self.link._send(socket, text)
 
     async def repeat_last(self) -> None:
         """Send the newest transaction message once more, as boxes with a weak link do."""

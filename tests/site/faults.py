@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from simulators.modbus_slave import Fault as SlaveFault
 
+from .hostile import HOSTILE
 from .plan import Fault
 
 if TYPE_CHECKING:
+    from .boxes import SeededCharger
     from .house import House
 
 FRESH_REGISTER_WH = 250.0
 SLOW_BOX_S = 2.5
+NAMED_AGAIN_S = 10.0
+"""So soon the gateway knows by the serial number that the right meter answers again."""
 
 
 class Faults:
@@ -24,13 +28,17 @@ class Faults:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._swapped: set[str] = set()
 
     async def strike(self, fault: Fault) -> None:
         """Wait for its time, let it happen, mend it."""
         await asyncio.sleep(fault.at_s)
         self._house.trace(f"fault {fault}")
         self._tell("fault", kind=fault.kind, target=fault.target, lasts_s=fault.lasts_s)
-        await getattr(self, f"_{fault.kind}")(fault)
+        if fault.kind in HOSTILE:
+            await HOSTILE[fault.kind](self._house, fault)
+        else:
+            await getattr(self, f"_{fault.kind}")(fault)
 
     def _tell(self, what: str, **keys: Any) -> None:
         self._house.events.event(what, **keys)
@@ -164,7 +172,42 @@ class Faults:
         charger.ignores_ma = None
         self._tell("charger_back", charger=fault.target)
 
+    async def _box_reorders(self, fault: Fault) -> None:
+        """Without its link a transaction ends; afterwards its stop comes first, then what was metered before."""
+        charger = self._house.chargers[fault.target]
+        self._tell("charger_cut", charger=fault.target)
+        self._tell("charger_reorders", charger=fault.target)
+        charger.reorders = True
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._lost(fault, self._away(_link(fault), fault.lasts_s)))
+            both.create_task(self._stopped_after(fault.lasts_s / 2, charger))
+
+    async def _stopped_after(self, seconds: float, charger: SeededCharger) -> None:
+        await asyncio.sleep(seconds)
+        if charger.transaction is not None:
+            await charger.stop("Local", charger.transaction.card)
+
     # Meters
+
+    async def _meters_swapped(self, fault: Fault) -> None:
+        """Two meters whose serial numbers stand in the site file exchange their addresses, and get them back."""
+        named = [box for box in self._house.plan.boxes if box.named]
+        first = named[int(fault.size * len(named))] if named else None
+        others = [box for box in named if first is not None and box.line == first.line and box is not first]
+        if first is None or not others or self._swapped & {first.meter, *(box.meter for box in others)}:
+            return
+        second = others[int(fault.size * 1000) % len(others)]
+        self._swapped |= {first.meter, second.meter}
+        units, one, other = self._house.banks[first.meter]._units, first.unit, second.unit
+        units[one], units[other] = units[other], units[one]
+        for box in (first, second):
+            self._tell("meter_silent", meter=box.meter, how="swapped")
+        await asyncio.sleep(fault.lasts_s)
+        units[one], units[other] = units[other], units[one]
+        await asyncio.sleep(NAMED_AGAIN_S)
+        for box in (first, second):
+            self._tell("meter_back", meter=box.meter)
+        self._swapped -= {first.meter, second.meter}
 
     async def _meter_silent(self, fault: Fault) -> None:
         await self._meter_fault(fault, SlaveFault("silent"))
@@ -204,8 +247,13 @@ class Faults:
             self._tell("meter_back", meter=fault.target)
 
     async def _meter_exchanged(self, fault: Fault) -> None:
-        """Another meter hangs there: another serial number, other registers."""
+        """Another meter hangs there: another serial number, other registers.
+
+        Not where the site file names the serial number: that exchange begins with an entry there and a restart.
+        """
         house = self._house
+        if any(box.meter == fault.target and box.named for box in house.plan.boxes):
+            return
         bank, unit = house.banks[fault.target], house.units[fault.target]
         old = bank._units[unit]
         house.building.advance(house.clock.utc_ms())

@@ -24,6 +24,7 @@ from simulators.cloud.wire import Delivery
 from simulators.csms import Csms
 from simulators.demo.meters import Unit
 from simulators.evidence import EventLog, FrameLog, TruthLog
+from simulators.meter_image import RANGE_WH, TURNAROUND_S, step_wh
 from simulators.modbus_slave import TcpSlave, Units
 
 from .bank import FreezingBank
@@ -111,6 +112,9 @@ class House:
             name: (self.random.uniform(1e5, 9e6), self.random.uniform(1e5, 9e6) if name in ("grid", "pv") else 0.0)
             for name in names
         }
+        for box in plan.boxes:
+            if box.level_wh is not None:
+                registers[box.meter] = (box.level_wh, 0.0)
         return Building(weather(plan, plan.seconds + 1200), plan.circuits, outlets, registers, self.truth)
 
     def _charger(self, box: Box) -> SeededCharger:
@@ -187,20 +191,20 @@ class House:
         lan = {1: Unit("grid", "abb_b23", 20_000_001), 2: Unit("pv", "iem3155", 20_000_002)}
         await self._line("lan", 502, lan, rtu=False)
         for line in sorted({box.line for box in self.plan.boxes}):
-            units = {
-                b.unit: Unit(b.meter, "iem3155", 30_000_000 + b.unit, b.rotation)
-                for b in self.plan.boxes
-                if b.line == line
-            }
+            units = {b.unit: Unit(b.meter, b.model, b.serial, b.rotation) for b in self.plan.boxes if b.line == line}
             await self._line(f"line{line}", 4001, units, rtu=True)
 
     async def _line(self, host: str, port: int, units: dict[int, Unit], *, rtu: bool) -> None:
         bank = FreezingBank(self.building, self.clock, units)
         bank.frozen = {}
-        slave = TcpSlave(Units(bank.read, baud=9600 if rtu else None), rtu=rtu)
+        thinks_s = {unit: TURNAROUND_S[found.model] for unit, found in units.items()}
+        slave = TcpSlave(Units(bank.read, baud=9600 if rtu else None, turnaround_s=thinks_s), rtu=rtu)
         await slave.start(host, port)
         for unit, found in units.items():
             self.slaves[found.meter], self.banks[found.meter], self.units[found.meter] = slave, bank, unit
+            level_wh = self.building.meters[found.meter].import_wh
+            steps = {"step_wh": step_wh(found.model, level_wh), "range_wh": RANGE_WH.get(found.model)}
+            self.events.event("meter_counts", meter=found.meter, model=found.model, **steps)
 
     async def _seconds(self) -> None:
         while True:

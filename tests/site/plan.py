@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
+from typing import Literal
 
 from simulators.building import CircuitPlan, Weather
+from simulators.meter_image import Model
 from simulators.sun import Cover, clouds, flats_ma, production_w
 
+FuseType = Literal["gG", "MCB", "SLS"]
 ROTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2))
 SUN_PEAK_W = 20_000.0
 LINE_METERS = 12
@@ -40,6 +43,11 @@ class Box:
     fallback_a: int
     eager: bool
     quirk: str = ""
+    model: Model = "iem3155"
+    level_wh: float | None = None
+    """Where the register of its meter stands at the start; None: anywhere."""
+    named: bool = False
+    """The serial number of its meter stands in the site file."""
 
     @property
     def card(self) -> str:
@@ -56,6 +64,10 @@ class Box:
     @property
     def unit(self) -> int:
         return 10 + self.number
+
+    @property
+    def serial(self) -> int:
+        return 30_000_000 + self.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +113,29 @@ class Plan:
     boxes: tuple[Box, ...]
     visits: tuple[Visit, ...]
     faults: tuple[Fault, ...]
+    house_fuse: FuseType = "gG"
 
     @property
     def circuits(self) -> tuple[CircuitPlan, ...]:
-        house_ma, garage_ma = self.house_fuse_a * 1000, self.garage_fuse_a * 1000
+        garage_ma = self.garage_fuse_a * 1000
         return (
-            CircuitPlan("house", None, "gG", house_ma, house_ma),
+            CircuitPlan("house", None, self.house_fuse, self.house_fuse_a * 1000, self.house_limit_ma),
             CircuitPlan("garage", "house", "MCB", garage_ma, garage_ma),
         )
 
+    @property
+    def house_limit_ma(self) -> int:
+        """What the house is to keep to."""
+        return keeps_to_ma(self.house_fuse, self.house_fuse_a)
+
     def with_faults(self, numbers: list[int]) -> Plan:
         """The same watch with only these faults (numbers in the full list)."""
-        kept = tuple(fault for number, fault in enumerate(self.faults) if number in numbers)
-        return Plan(
-            self.seed, self.seconds, self.epoch_ms, self.house_fuse_a, self.garage_fuse_a, self.house_worst_a,
-            self.boxes, self.visits, kept,
-        )  # fmt: skip
+        return replace(self, faults=tuple(fault for number, fault in enumerate(self.faults) if number in numbers))
+
+
+def keeps_to_ma(fuse: FuseType, rated_a: int) -> int:
+    """An SLS has 5 % of slack before it may open: 0.95 of it is kept (reference/load.md 2)."""
+    return rated_a * (950 if fuse == "SLS" else 1000)
 
 
 FAULT_KINDS: dict[str, tuple[float, float]] = {
@@ -160,17 +179,65 @@ AS_OFTEN = {"kill_at_await": 2, "power_cut_at_write": 2, "box_link_cut": 2, "csm
 """These are drawn more often than the others."""
 
 
+FAMILIES: dict[str, tuple[float, dict[str, tuple[float, float]]]] = {
+    "wiring": (0.04, {"meters_swapped": (30, 400)}),
+    "order": (0.06, {"box_reorders": (90, 400)}),
+    "hostile": (
+        0.08,
+        {
+            "box_floods": (10, 60),
+            "box_giant": (0, 0),
+            "box_cards": (10, 60),
+            "box_starts": (10, 60),
+            "strangers": (10, 60),
+        },
+    ),
+}
+"""Name of the random stream -> how many of them come on each fault of `FAULT_KINDS`, and the kinds with durations.
+
+A family of its own, so that what is added here leaves the faults of a seed where they were.
+"""
+
+ALL_KINDS = {**FAULT_KINDS, **{kind: lasts for _, kinds in FAMILIES.values() for kind, lasts in kinds.items()}}
+
+FLOAT_LEVELS_WH = (16_384_000.0, 32_768_000.0, 65_536_000.0)
+"""A float32 of kWh steps by 1.95, 3.9 and 7.8 Wh from here on (reference/metering.md 5)."""
+
+ROLLS_AT_WH = 2.0**32
+
+
 def make_plan(seed: int, hours: float, chargers: int, faults_per_hour: float = 40.0) -> Plan:
     """One seed, one plan."""
     random = Random(f"{seed}/plan")
     seconds = round(hours * 3600)
     epoch_ms = random.choice(sorted(BEGINNINGS.values())) - LEAD_S * 1000
     house_fuse_a, garage_fuse_a = random.choice(((63, 40), (63, 50), (80, 40), (80, 63)))
+    house_fuse: FuseType = Random(f"{seed}/fuse").choice(("gG", "MCB", "SLS"))
     house_worst_a = 32
-    boxes = _boxes(random, chargers, min(garage_fuse_a - 4, house_fuse_a - house_worst_a))
+    fallbacks_a = min(garage_fuse_a - 4, keeps_to_ma(house_fuse, house_fuse_a) // 1000 - house_worst_a)
+    boxes = _metered(Random(f"{seed}/meters"), _boxes(random, chargers, fallbacks_a))
     visits = _visits(random, boxes, seconds)
     faults = _faults(Random(f"{seed}/faults"), boxes, seconds, faults_per_hour)
-    return Plan(seed, seconds, epoch_ms, house_fuse_a, garage_fuse_a, house_worst_a, boxes, visits, faults)
+    for family, (share, kinds) in FAMILIES.items():
+        faults += _more_faults(Random(f"{seed}/{family}"), kinds, boxes, seconds, share * faults_per_hour)
+    return Plan(seed, seconds, epoch_ms, house_fuse_a, garage_fuse_a, house_worst_a, boxes, visits, faults, house_fuse)
+
+
+def _metered(random: Random, boxes: tuple[Box, ...]) -> tuple[Box, ...]:
+    """What hangs behind each box: mostly a counter of whole Wh; some of float32, one that is about to roll over."""
+    rolls = random.choice(boxes) if boxes and random.random() < 0.5 else None
+    return tuple(_meter(random, box, rolls=box is rolls) for box in boxes)
+
+
+def _meter(random: Random, box: Box, *, rolls: bool) -> Box:
+    named, model = random.random() < 0.5, random.choice(("iem3155", "iem3155", "sdm630"))
+    level_wh = random.choice(FLOAT_LEVELS_WH) * random.uniform(1.0, 1.9)
+    before_wh = random.uniform(50.0, 3000.0)
+    if rolls:
+        return replace(box, model="dvh4013", level_wh=ROLLS_AT_WH - before_wh)
+    if model == "sdm630":
+        return replace(box, model="sdm630", level_wh=level_wh, named=named)
+    return replace(box, named=named)
 
 
 def _boxes(random: Random, count: int, fallback_budget_a: int) -> tuple[Box, ...]:
@@ -231,6 +298,22 @@ def _faults(random: Random, boxes: tuple[Box, ...], seconds: int, per_hour: floa
         faults.append(
             Fault(round(at_s, 1), kind, round(lasts_s, 1), targets.get(kind.split("_")[0], ""), random.random())
         )
+
+
+def _more_faults(
+    random: Random, kinds: dict[str, tuple[float, float]], boxes: tuple[Box, ...], seconds: int, per_hour: float
+) -> tuple[Fault, ...]:
+    """The faults of one family."""
+    faults: list[Fault] = []
+    at_s = 100.0
+    while per_hour:
+        at_s += random.expovariate(per_hour / 3600)
+        if at_s > seconds - SETTLE_S:
+            break
+        kind = random.choice(sorted(kinds))
+        lasts_s = min(random.uniform(*kinds[kind]), seconds - SETTLE_S + 60 - at_s)
+        faults.append(Fault(round(at_s, 1), kind, round(lasts_s, 1), random.choice(boxes).name, random.random()))
+    return tuple(faults)
 
 
 def weather(plan: Plan, seconds: int) -> Weather:

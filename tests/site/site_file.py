@@ -25,7 +25,7 @@ url = "ws://csms:80/{{id}}"
 [[circuit]]
 id = "house"
 fuse_a = {plan.house_fuse_a}
-fuse = "gG"
+fuse = "{plan.house_fuse}"
 house_worst_a = {plan.house_worst_a}
 meter = "grid"
 
@@ -84,10 +84,11 @@ mqtt = "3.1.1"
         parts.append(f"""
 [[meter]]
 id = "{box.meter}"
-model = "iem3155"
+model = "{box.model}"
 bus = "line{box.line}"
 unit = {box.unit}
 role = "charger"
+{f'serial = "{box.serial}"' if box.named else ""}
 
 [[charger]]
 id = "{box.name}"

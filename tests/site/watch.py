@@ -165,7 +165,7 @@ class Watch:
         for phase in range(3):
             self._node("garage", phase, 0, self._plan.garage_fuse_a * 1000, max(grace_s, MAKE_ROOM_S))
             rest_ma = self._rest_ma(phase)
-            self._node("house", phase, rest_ma, self._plan.house_fuse_a * 1000, max(grace_s, GRACE_S[""]))
+            self._node("house", phase, rest_ma, self._plan.house_limit_ma, max(grace_s, GRACE_S[""]))
 
     def _node(self, circuit: str, phase: int, rest_ma: int, limit_ma: int, grace_s: int) -> None:
         key = (circuit, phase)
