@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 
-from simulators.judge.counters import step_wh
+from simulators.judge.counters import advanced_wh, shown_wh, step_wh
 from simulators.judge.evidence import Evidence
 from simulators.judge.records import Body, Session, interval_versions, sessions
 from simulators.judge.times import QUARTER_MS, grid_class, parse_utc
@@ -174,8 +174,11 @@ def _enclosed(evidence: Evidence, session: Session, end: Body, started_ms: int, 
     sql = "SELECT import_wh FROM boundary WHERE meter = ? AND at_ms = ?"
     before = evidence.rows("truth.db", sql, (end["meter"], started_ms // QUARTER_MS * QUARTER_MS))
     after = evidence.rows("truth.db", sql, (end["meter"], -(-stopped_ms // QUARTER_MS) * QUARTER_MS))
-    step = step_wh(evidence, end["meter"])
+    meter = end["meter"]
+    step = step_wh(evidence, meter)
     if before:
-        notes.expect(int(before[0][0]) - step <= end["begin_wh"], f"{session.name}: it begins below the true register")
+        since_wh = advanced_wh(evidence, meter, end["begin_wh"] - shown_wh(evidence, meter, before[0][0]))
+        notes.expect(since_wh >= -step, f"{session.name}: it begins below the true register")
     if after:
-        notes.expect(end["end_wh"] <= after[0][0] + step, f"{session.name}: it ends above the true register")
+        until_wh = advanced_wh(evidence, meter, shown_wh(evidence, meter, after[0][0]) - end["end_wh"])
+        notes.expect(until_wh >= -step, f"{session.name}: it ends above the true register")

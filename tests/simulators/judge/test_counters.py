@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from simulators.judge.counters import advanced_wh, step_wh
+from simulators.judge.counters import advanced_wh, shown_wh, step_wh
 from simulators.judge.evidence import Evidence
 
 RANGE = 2**32
@@ -34,6 +34,10 @@ def test_a_counter_that_began_again_at_0_has_counted_its_range_more(evidence: Ev
 @pytest.mark.parametrize(("meter", "moved_wh"), [("m1", -RANGE // 2), ("m2", -RANGE + 5), ("unknown", -5)])
 def test_a_register_that_falls_otherwise_has_fallen(evidence: Evidence, meter: str, moved_wh: int) -> None:
     assert advanced_wh(evidence, meter, moved_wh) == moved_wh
+
+
+def test_a_register_shows_the_rest_of_its_range(evidence: Evidence) -> None:
+    assert [shown_wh(evidence, meter, RANGE + 5.7) for meter in ("m1", "m2")] == [5, RANGE + 5]
 
 
 def test_the_step_is_what_the_story_tells_and_never_below_1_wh(evidence: Evidence) -> None:
