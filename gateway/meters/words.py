@@ -76,6 +76,6 @@ def absent_event(meter: str, name: str, answer: Answer, *, serial_expected: bool
         "meter_value_missing", f"meter {meter}",
         f"it does not give its serial number: {answer.why}" if refused
         else "it answers, but not when it is asked for its serial number",
-        "a meter without it cannot be checked for an exchange" if refused else "it is asked again every 5 minutes",
+        "a meter without it cannot be checked for an exchange" if refused else "it is asked again within 5 minutes",
         Severity.WARNING if serial_expected else Severity.INFO, {"value": name},
     )  # fmt: skip
