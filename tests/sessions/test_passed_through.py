@@ -104,7 +104,7 @@ async def test_a_box_without_a_meter_is_signed_by_the_charger(house: Any) -> Non
     )
     assert (body["billable"], body["unbillable_reason"], body["begin_wh"]) == (False, "no_meter", None)
     (event,) = told(house, "session_unbillable")
-    assert event.cause == "no_meter; the charger signed 1 kWh and 2 kWh"
+    assert event.cause.endswith("(no_meter); the charger signed 1 kWh and 2 kWh")
     assert "a person decides" in event.next_step
     assert "basis charger" in event.next_step
     assert (event.data["charger_signed_begin"], event.data["charger_signed_end"]) == ("1 kWh", "2 kWh")
