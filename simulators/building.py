@@ -54,12 +54,16 @@ class MeterTruth:
     @property
     def power_w(self) -> float:
         """Active power, all phases together."""
-        return sum(self.current_ma) * VOLT / 1000
+        first, second, third = self.current_ma
+        return (first + second + third) * VOLT / 1000
 
     def energy_at(self, at_ms: int) -> tuple[float, float]:
         """Import and export in Wh at a time that is not before `at_ms`; the phases are summed, then counted."""
-        flowed = self.power_w * max(0, at_ms - self.at_ms) / 3_600_000
-        return self.import_wh + max(0.0, flowed), self.export_wh + max(0.0, -flowed)
+        first, second, third = self.current_ma
+        flowed = (first + second + third) * VOLT / 1000 * max(0, at_ms - self.at_ms) / 3_600_000
+        if flowed < 0:
+            return self.import_wh, self.export_wh - flowed
+        return self.import_wh + flowed, self.export_wh
 
     def pass_to(self, at_ms: int) -> None:
         """Let time go by with the power unchanged."""
@@ -68,8 +72,9 @@ class MeterTruth:
 
     def flow(self, current_ma: Phases) -> None:
         """From `at_ms` on this flows."""
-        self.current_ma = current_ma
-        self.highest_w = max(self.highest_w, abs(self.power_w))
+        if current_ma != self.current_ma:
+            self.current_ma = current_ma
+            self.highest_w = max(self.highest_w, abs(self.power_w))
 
 
 @dataclass(slots=True)
@@ -86,6 +91,8 @@ class Outlet:
     draw_ma: int = 0
     car_ma: Phases = (0.0, 0.0, 0.0)
     current_ma: Phases = (0.0, 0.0, 0.0)
+    flows: tuple[int, tuple[int, ...]] | None = None
+    """What `car_ma` and `current_ma` were made of: the draw, and the phases that it is on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,7 @@ class Building:
         self._grid, self._sun = grid, sun
         self.root = circuits[0].name
         self._circuits = {plan.name: _circuit(plan) for plan in circuits}
+        self._paths = {plan.name: self._path(plan.name) for plan in circuits}
         self.outlets = {outlet.name: outlet for outlet in outlets}
         self.meters = {
             name: MeterTruth(name, self._now_ms, *registers[name])
@@ -220,9 +228,10 @@ class Building:
     def _flow(self, now_ms: int) -> None:
         flats_ma, sun_w = self._weather.at(now_ms)
         loads = {name: [0.0, 0.0, 0.0] for name in self._circuits}
+        blown = {name: self._blown(path) for name, path in self._paths.items()}
         for outlet in self.outlets.values():
-            self._draw(outlet, now_ms)
-            for name in self._path(outlet.circuit):
+            self._draw(outlet, now_ms, blown[outlet.circuit])
+            for name in self._paths[outlet.circuit]:
                 _add(loads[name], outlet.current_ma)
         sun_ma = sun_w / 3 / VOLT * 1000
         live = [0.0 if fuse.open else 1.0 for fuse in self._circuits[self.root].fuses]
@@ -232,24 +241,32 @@ class Building:
         self.meters[self._grid].flow(self._circuits[self.root].load_ma)
         self.meters[self._sun].flow(_phases([-sun_ma * on for on in live]))
 
-    def _draw(self, outlet: Outlet, now_ms: int) -> None:
+    def _blown(self, path: Sequence[str]) -> list[int]:
+        """The phases on which a fuse of these circuits is open."""
+        return [phase for name in path for phase, fuse in enumerate(self._circuits[name].fuses) if fuse.open]
+
+    def _draw(self, outlet: Outlet, now_ms: int, blown: Sequence[int]) -> None:
         offer = outlet.offer(now_ms)
         car = outlet.car
         outlet.draw_ma = car.draw_ma(offer, now_ms) if car is not None else 0
-        on = outlet.rotation[: min(car.phases, outlet.phases)] if car is not None else ()
+        on: tuple[int, ...] = outlet.rotation[: min(car.phases, outlet.phases)] if car is not None else ()
+        if blown:
+            on = tuple(phase for phase in on if phase not in blown)
+        if outlet.flows != (outlet.draw_ma, on):
+            outlet.flows = (outlet.draw_ma, on)
+            self._rewire(outlet, on)
+        drawn_ma = max((outlet.current_ma[phase] for phase in on), default=0.0)
+        self._truth.draw(outlet.name, now_ms, round(drawn_ma), offer or 0)
+
+    def _rewire(self, outlet: Outlet, on: tuple[int, ...]) -> None:
+        """The outlet's draw flows on these phases from now on."""
         current = [0.0, 0.0, 0.0]
         for phase in on:
             current[phase] = float(outlet.draw_ma)
-        for name in self._path(outlet.circuit):
-            for phase, fuse in enumerate(self._circuits[name].fuses):
-                if fuse.open:
-                    current[phase] = 0.0
         outlet.car_ma = _phases(current)
         current[outlet.rotation[0]] += STANDBY_MA
         outlet.current_ma = _phases(current)
         self.meters[outlet.meter].flow(outlet.current_ma)
-        drawn_ma = max((current[phase] for phase in on), default=0.0)
-        self._truth.draw(outlet.name, now_ms, round(drawn_ma), offer or 0)
 
     def _path(self, circuit: str) -> list[str]:
         """The circuit and all above it."""

@@ -79,6 +79,8 @@ class Charger:
         self._idle_since_ms: int | None = None
         self._finishing = False
         self._told = ""
+        self._asked: tuple[int | Profile | None, ...] = ()
+        self._limit: tuple[int, float] = (0, 0.0)
         self._sampler: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self.link = Link(
@@ -176,9 +178,14 @@ class Charger:
     def limit_ma(self, now_ms: int) -> int:
         """The composite limit of its profiles now."""
         began_ms = self.transaction.began_ms if self.transaction is not None else None
-        return profiles.limit_ma(
-            self.profiles, now_ms, max_ma=self.plan.max_ma, began_ms=began_ms, phases=self.outlet.phases
-        )
+        asked = (began_ms, *self.profiles)
+        limit_ma, until_ms = self._limit
+        if now_ms >= until_ms or asked != self._asked:
+            self._asked = asked
+            limit_ma, _ = self._limit = profiles.limit_until(
+                self.profiles, now_ms, max_ma=self.plan.max_ma, began_ms=began_ms, phases=self.outlet.phases
+            )
+        return limit_ma
 
     def status(self, now_ms: int) -> str:
         """The status of connector 1 (1.6 section 4.9)."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from simulators.modbus_frames import ILLEGAL_ADDRESS, Table
 
@@ -23,12 +23,8 @@ RANGE_WH: dict[Model, int] = {"dvh4013": 2**32}
 TURNAROUND_S: dict[Model, float] = {"iem3155": 0.015, "abb_b23": 0.01, "sdm630": 0.04, "dvh4013": 0.06}
 """From the end of a request to the beginning of the answer (reference/metering.md 4)."""
 
-Piece = tuple[int, bytes]
-"""Wire address and the bytes from there on."""
 
-
-@dataclass(frozen=True, slots=True)
-class Physical:
+class Physical(NamedTuple):
     """What flows through a meter now. Energies in Wh as they truly are; import positive."""
 
     import_wh: float
@@ -40,29 +36,44 @@ class Physical:
     frequency_hz: float = 50.0
 
 
+Piece = tuple[int, int, Callable[[Physical], bytes]]
+"""Wire address, number of registers, and what they hold; made only where it is asked for."""
+
+
 def registers(model: Model, physical: Physical, table: Table, address: int, count: int) -> list[int] | int:
     """The answer of `model` to a read: registers, or the exception code for an address that it does not have.
 
     Registers between two documented values read as zero.
     """
-    readable, pieces = _IMAGES[model]
-    if not any(which == table and low <= address and address + count - 1 <= high for which, low, high in readable):
+    inside = _inside(model, table, address, count)
+    if inside is None:
         return ILLEGAL_ADDRESS
     image = bytearray(2 * count)
-    for start, data in pieces(physical):
-        offset = 2 * (start - address)
-        if offset < 0 or offset + len(data) > len(image):
-            offset, data = _clip(offset, data, len(image))
-        if data:
-            image[offset : offset + len(data)] = data
+    for at, value in inside:
+        offset, data = _clip(at, value(physical), len(image))
+        image[offset : offset + len(data)] = data
     return list(struct.unpack(f">{count}H", image))
+
+
+@lru_cache(maxsize=256)
+def _inside(
+    model: Model, table: Table, address: int, count: int
+) -> tuple[tuple[int, Callable[[Physical], bytes]], ...] | None:
+    """What a read touches, and from which byte of its answer on; None where it leaves what the meter has."""
+    readable, pieces = _IMAGES[model]
+    end = address + count
+    if not any(which == table and low <= address and end - 1 <= high for which, low, high in readable):
+        return None
+    return tuple(
+        (2 * (start - address), value) for start, size, value in pieces if start < end and start + size > address
+    )
 
 
 def _clip(offset: int, data: bytes, size: int) -> tuple[int, bytes]:
     """The part of `data` at `offset` that lies inside [0, size)."""
     if offset < 0:
         data, offset = data[-offset:], 0
-    return offset, data[: max(size - offset, 0)]
+    return offset, data[: size - offset]
 
 
 def shown_wh(model: Model, true_wh: float) -> int:
@@ -94,59 +105,54 @@ def _kwh(true_wh: float) -> bytes:
     return _f32(int(true_wh) / 1000)
 
 
-def _iem3155(p: Physical) -> Iterable[Piece]:
-    kw = tuple(w / 1000 for w in p.power_w)
-    return (
-        (28 + 1, b"Energy Meter".ljust(40, b"\0")),
-        (48 + 1, b"iEM3155".ljust(40, b"\0")),
-        (0x0081, struct.pack(">I", p.serial)),
-        (0x0BB7, _f32(*p.current_a)),
-        (0x0BD3, _f32(*p.voltage_v)),
-        (0x0BED, _f32(*kw, sum(kw))),
-        (0x0C25, _f32(p.frequency_hz)),
-        (0x0C83, struct.pack(">qq", int(p.import_wh), int(p.export_wh))),
-    )
+_IEM3155: tuple[Piece, ...] = (
+    (28 + 1, 20, lambda p: b"Energy Meter".ljust(40, b"\0")),
+    (48 + 1, 20, lambda p: b"iEM3155".ljust(40, b"\0")),
+    (0x0081, 2, lambda p: struct.pack(">I", p.serial)),
+    (0x0BB7, 6, lambda p: _f32(*p.current_a)),
+    (0x0BD3, 6, lambda p: _f32(*p.voltage_v)),
+    (0x0BED, 8, lambda p: _f32(*_kw(p), sum(_kw(p)))),
+    (0x0C25, 2, lambda p: _f32(p.frequency_hz)),
+    (0x0C83, 8, lambda p: struct.pack(">qq", int(p.import_wh), int(p.export_wh))),
+)
+_ABB_B23: tuple[Piece, ...] = (
+    (0x5000, 8, lambda p: struct.pack(">QQ", int(p.import_wh) // 10, int(p.export_wh) // 10)),
+    (0x5B00, 6, lambda p: struct.pack(">3I", *(round(v * 10) for v in p.voltage_v))),
+    (0x5B0C, 6, lambda p: struct.pack(">3I", *(round(a * 100) for a in p.current_a))),
+    (0x5B14, 8, lambda p: struct.pack(">4i", *(round(w * 100) for w in (sum(p.power_w), *p.power_w)))),
+    (0x5B2C, 1, lambda p: struct.pack(">H", round(p.frequency_hz * 100))),
+    (0x8900, 2, lambda p: struct.pack(">I", p.serial)),
+    (0x8960, 6, lambda p: b"B23 112-100".ljust(12, b"\0")),
+)
+_SDM630: tuple[Piece, ...] = (
+    (0, 18, lambda p: _f32(*p.voltage_v, *p.current_a, *p.power_w)),
+    (52, 2, lambda p: _f32(sum(p.power_w))),
+    (70, 2, lambda p: _f32(p.frequency_hz)),
+    (72, 4, lambda p: _kwh(p.import_wh) + _kwh(p.export_wh)),
+    (0xFC00, 3, lambda p: struct.pack(">IH", p.serial, 0x0070)),
+)
 
 
-def _abb_b23(p: Physical) -> Iterable[Piece]:
-    return (
-        (0x5000, struct.pack(">QQ", int(p.import_wh) // 10, int(p.export_wh) // 10)),
-        (0x5B00, struct.pack(">3I", *(round(v * 10) for v in p.voltage_v))),
-        (0x5B0C, struct.pack(">3I", *(round(a * 100) for a in p.current_a))),
-        (0x5B14, struct.pack(">4i", *(round(w * 100) for w in (sum(p.power_w), *p.power_w)))),
-        (0x5B2C, struct.pack(">H", round(p.frequency_hz * 100))),
-        (0x8900, struct.pack(">I", p.serial)),
-        (0x8960, b"B23 112-100".ljust(12, b"\0")),
-    )
+_DVH4013: tuple[Piece, ...] = (
+    (0, 4, lambda p: struct.pack(">2I", round(max(0.0, sum(p.power_w)) * 10), round(max(0.0, -sum(p.power_w)) * 10))),
+    (10, 6, lambda p: struct.pack(">3I", *(round(a * 1000) for a in p.current_a))),
+    (18, 2, lambda p: struct.pack(">I", round(p.frequency_hz * 1000))),
+    (0x4000, 2, lambda p: struct.pack(">I", shown_wh("dvh4013", p.import_wh))),
+    (0x4100, 2, lambda p: struct.pack(">I", shown_wh("dvh4013", p.export_wh))),
+)
 
 
-def _sdm630(p: Physical) -> Iterable[Piece]:
-    return (
-        (0, _f32(*p.voltage_v, *p.current_a, *p.power_w)),
-        (52, _f32(sum(p.power_w))),
-        (70, _f32(p.frequency_hz)),
-        (72, _kwh(p.import_wh) + _kwh(p.export_wh)),
-        (0xFC00, struct.pack(">IH", p.serial, 0x0070)),
-    )
+def _kw(p: Physical) -> Phases:
+    first, second, third = p.power_w
+    return first / 1000, second / 1000, third / 1000
 
 
-def _dvh4013(p: Physical) -> Iterable[Piece]:
-    watts = sum(p.power_w)
-    return (
-        (0, struct.pack(">2I", round(max(0.0, watts) * 10), round(max(0.0, -watts) * 10))),
-        (10, struct.pack(">3I", *(round(a * 1000) for a in p.current_a))),
-        (18, struct.pack(">I", round(p.frequency_hz * 1000))),
-        (0x4000, struct.pack(">I", shown_wh("dvh4013", p.import_wh))),
-        (0x4100, struct.pack(">I", shown_wh("dvh4013", p.export_wh))),
-    )
-
-
-_IMAGES: dict[Model, tuple[tuple[tuple[Table, int, int], ...], Callable[[Physical], Iterable[Piece]]]] = {
+_IMAGES: dict[Model, tuple[tuple[tuple[Table, int, int], ...], tuple[Piece, ...]]] = {
     "iem3155": (
         (("holding", 29, 88), ("holding", 129, 130), ("holding", 2999, 3110), ("holding", 3203, 3218)),
-        _iem3155,
+        _IEM3155,
     ),
-    "abb_b23": ((("holding", 0x1000, 0x8EFF),), _abb_b23),
-    "sdm630": ((("input", 0, 107), ("holding", 0xFC00, 0xFC02)), _sdm630),
-    "dvh4013": ((("holding", 0, 60), ("holding", 0x4000, 0x4001), ("holding", 0x4100, 0x4101)), _dvh4013),
+    "abb_b23": ((("holding", 0x1000, 0x8EFF),), _ABB_B23),
+    "sdm630": ((("input", 0, 107), ("holding", 0xFC00, 0xFC02)), _SDM630),
+    "dvh4013": ((("holding", 0, 60), ("holding", 0x4000, 0x4001), ("holding", 0x4100, 0x4101)), _DVH4013),
 }

@@ -52,12 +52,11 @@ class MeterBank:
         self, unit: Unit, table: Table, address: int, count: int, now_ms: int, import_wh: float, export_wh: float
     ) -> None:
         of, import_at, export_at, size = ENERGY[unit.model]
-
-        def asked(start: int) -> bool:
-            return table == of and address <= start and start + size <= address + count
-
-        shown_import = shown_wh(unit.model, import_wh) if asked(import_at) else None
-        shown_export = shown_wh(unit.model, export_wh) if asked(export_at) else None
+        if table != of:
+            return
+        last = address + count - size
+        shown_import = shown_wh(unit.model, import_wh) if address <= import_at <= last else None
+        shown_export = shown_wh(unit.model, export_wh) if address <= export_at <= last else None
         if shown_import is not None or shown_export is not None:
             self._building.served(unit.meter, now_ms, shown_import, shown_export)
 

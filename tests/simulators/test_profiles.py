@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from simulators.clock import iso
-from simulators.profiles import Profile, clear, limit_ma, put, refusal
+from simulators.profiles import Profile, clear, limit_ma, limit_until, put, refusal
 
 NOW_MS = 1_781_343_000_000
 
@@ -111,3 +113,33 @@ def test_clearing_takes_what_is_named_and_says_how_many():
 )
 def test_what_a_box_refuses_it_says_why(profile, transaction, why):
     assert refusal(profile.connector, profile.text, transaction) == why
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_limit_stays_for_as_long_as_is_said(seed):
+    random = Random(seed)
+    profiles = [
+        made(
+            purpose,
+            8,
+            identity=identity,
+            stack=identity,
+            kind=random.choice(("Absolute", "Relative", "Recurring")),
+            startSchedule=iso(NOW_MS + random.randrange(-90_000, 5000)),
+            duration=random.randrange(1, 20),
+            validTo=iso(NOW_MS + random.randrange(1, 20_000)),
+            chargingSchedulePeriod=[
+                {"startPeriod": 0, "limit": 8},
+                {"startPeriod": random.randrange(1, 9), "limit": 7},
+            ],
+        )
+        for identity, purpose in enumerate(("TxProfile", "TxDefaultProfile", "ChargePointMaxProfile"))
+    ]
+    at_ms = NOW_MS
+    while at_ms < NOW_MS + 20_000:
+        limit, until_ms = limit_until(profiles, at_ms, max_ma=16_000, began_ms=NOW_MS)
+        last_ms = int(min(until_ms, NOW_MS + 20_000))
+        assert last_ms > at_ms
+        for later_ms in (at_ms, (at_ms + last_ms) // 2, last_ms - 1):
+            assert composite(*profiles, at_ms=later_ms) == limit
+        at_ms = last_ms

@@ -29,7 +29,9 @@ class SimClock:
         return Stamp(self.utc_ms(), self.quality)
 
     def utc_ms(self) -> int:
-        self._floor_ms = max(self._floor_ms, self.true_ms() + self.offset_ms)
+        now_ms = self._epoch_ms + round(self._loop.time() * 1000) + self.offset_ms
+        if now_ms > self._floor_ms:
+            self._floor_ms = now_ms
         return self._floor_ms
 
     def monotonic(self) -> float:

@@ -58,6 +58,7 @@ class Watch:
         self._told: set[tuple[str, str, int]] = set()
         self._may: dict[str, int] = {}
         self._own: dict[str, list[int]] = {}
+        self._counts: dict[str, tuple[int, tuple[int, ...]]] = {}
         self._sum_ma = [0, 0, 0]
         self._outside_ms = [0, 0, 0]
         self._given: SeededCharger | None = None
@@ -139,19 +140,20 @@ class Watch:
         """What each box may draw now; note where that grew by something else than a limit."""
         now_ms = self._clock.utc_ms()
         self._ready = all(charger.profiles for charger in self._chargers.values())
-        sums = [0, 0, 0]
         for box in self._plan.boxes:
             charger = self._chargers[box.name]
-            may_ma = self._may[box.name] = _may_ma(charger, now_ms)
-            own = [0, 0, 0]
-            for phase in _phases(box, charger):
-                own[phase] = may_ma
-                sums[phase] += may_ma
+            counts = (_may_ma(charger, now_ms), _phases(box, charger))
+            if counts == self._counts.get(box.name):
+                continue
+            self._counts[box.name] = counts
+            may_ma, phases = counts
+            self._may[box.name] = may_ma
+            own = [may_ma if phase in phases else 0 for phase in range(3)]
             before, self._own[box.name] = self._own.get(box.name, [0, 0, 0]), own
             for phase in range(3):
+                self._sum_ma[phase] += own[phase] - before[phase]
                 if own[phase] > before[phase] and charger is not self._given:
                     self._outside_ms[phase] = now_ms
-        self._sum_ma = sums
 
     def _judge(self) -> None:
         """How long each node has been too full for."""
