@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Outcome(StrEnum):
@@ -16,8 +16,7 @@ class Outcome(StrEnum):
     DOWN = "down"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The registers of one request, or why there are none.
 
     `requested_ms`/`replied_ms` are the site's UTC, `from_s`/`to_s` the same instants on its monotonic clock. `code` is

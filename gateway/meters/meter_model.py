@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
@@ -36,14 +36,19 @@ class Span:
 
     def covers(self, other: Span) -> bool:
         """Whether `other` lies inside."""
-        return self.table == other.table and self.address <= other.address and other.end <= self.end
+        return (
+            self.address <= other.address
+            and other.address + other.count <= self.address + self.count
+            and self.table == other.table
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Register:
     """A number in a meter. Its value in the unit of its name = raw number x `scale`, exactly.
 
-    `invalid` are bit patterns that mean "no value". A `resettable` register is never an energy source.
+    `invalid` are bit patterns that mean "no value". A `resettable` register is never an energy source. `scale_top` and
+    `scale_bottom` are the scale taken apart, once and not at every reading.
     """
 
     name: str
@@ -53,6 +58,12 @@ class Register:
     scale: Fraction
     resettable: bool = False
     invalid: frozenset[int] = frozenset()
+    scale_top: int = field(init=False, repr=False, compare=False)
+    scale_bottom: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale_top", self.scale.numerator)
+        object.__setattr__(self, "scale_bottom", self.scale.denominator)
 
     @property
     def is_float(self) -> bool:

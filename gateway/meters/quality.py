@@ -111,6 +111,9 @@ class Verdict:
     rebased: Sample | None = None
 
 
+GOOD = Verdict(None)
+
+
 def all_equal(words: tuple[int, ...]) -> bool:
     """A block of at least four registers that all hold the same number, not 0 (mbmd #332: 236 everywhere)."""
     return len(words) >= 4 and words[0] != 0 and len(set(words)) == 1
@@ -119,7 +122,7 @@ def all_equal(words: tuple[int, ...]) -> bool:
 def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:
     """Believe `sample` or not; returns what is known afterwards."""
     if sample.import_wh is None and sample.export_wh is None:
-        return trust, Verdict(None)
+        return trust, GOOD
     if trust.good is None:
         return _first(trust, sample, limits)
     reason = _contradiction(trust.good, sample, limits)
@@ -170,7 +173,7 @@ def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict
     if agrees and zero and sample.from_s - trust.rival_since_s < ZERO_S:
         return replace(trust, rival=sample), Verdict(Reason.UNCONFIRMED)
     if agrees:
-        return Trust(good=sample, seen_s=sample.to_s), Verdict(None)
+        return Trust(good=sample, seen_s=sample.to_s), GOOD
     return replace(trust, rival=sample, rival_since_s=sample.from_s), Verdict(Reason.UNCONFIRMED)
 
 
@@ -184,7 +187,7 @@ def _follows(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdi
     if unmoved_wh > max(FROZEN_STEPS * limits.step_wh, FROZEN_WH):
         # `good` stays, so that the energy that was counted meanwhile is no jump when the meter thaws.
         return replace(trust, seen_s=sample.to_s, unmoved_wh=unmoved_wh, rival=None), Verdict(Reason.FROZEN)
-    return Trust(good=sample, seen_s=sample.to_s, unmoved_wh=unmoved_wh), Verdict(None)
+    return Trust(good=sample, seen_s=sample.to_s, unmoved_wh=unmoved_wh), GOOD
 
 
 def _rivals(trust: Trust, sample: Sample, limits: Limits, reason: Reason) -> tuple[Trust, Verdict]:

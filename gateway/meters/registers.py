@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from gateway.meters.meter_model import (
     CURRENT_NAMES,
     ENERGY_NAMES,
     PHASE_POWER_NAMES,
     MeterModel,
+    NumberType,
     Register,
     SerialSource,
 )
@@ -27,11 +28,20 @@ Words = Sequence[int]
 Ratio = tuple[int, int]
 """Numerator and positive denominator, not necessarily in lowest terms."""
 
-_FLOATS = {"f32": ">f", "f64": ">d"}
+_WORDS = {count: struct.Struct(f">{count}H") for count in (1, 2, 4)}
+_NUMBERS: Mapping[NumberType, struct.Struct] = {
+    "u16": struct.Struct(">H"),
+    "s16": struct.Struct(">h"),
+    "u32": struct.Struct(">I"),
+    "s32": struct.Struct(">i"),
+    "u64": struct.Struct(">Q"),
+    "s64": struct.Struct(">q"),
+    "f32": struct.Struct(">f"),
+    "f64": struct.Struct(">d"),
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """What the registers of one cycle say. `invalid` names those that hold no value."""
 
     import_wh: int | None = None
@@ -42,28 +52,19 @@ class Decoded:
     raw: str = ""
 
 
-def bits(words: Words, register: Register) -> int:
-    """The bit pattern in the order of significance, whatever the word order on the wire."""
-    pattern = 0
-    for word in words if register.word_order == "big" else reversed(words):
-        pattern = pattern << 16 | word
-    return pattern
-
-
 def exact(words: Words, register: Register) -> Ratio | None:
     """The raw number times the scale, exactly; None for NaN, infinity and the model's patterns for "no value"."""
-    pattern = bits(words, register)
-    if pattern in register.invalid:
+    # In the order of significance, whatever the word order on the wire.
+    data = _WORDS[len(words)].pack(*(words if register.word_order == "big" else reversed(words)))
+    if register.invalid and int.from_bytes(data, "big") in register.invalid:
         return None
-    size = 2 * len(words)
-    if register.is_float:
-        (number,) = struct.unpack(_FLOATS[register.type], pattern.to_bytes(size, "big"))
-        if not math.isfinite(number):
-            return None
-        top, bottom = number.as_integer_ratio()
-    else:
-        top, bottom = int.from_bytes(pattern.to_bytes(size, "big"), "big", signed=register.type[0] == "s"), 1
-    return top * register.scale.numerator, bottom * register.scale.denominator
+    (number,) = _NUMBERS[register.type].unpack(data)
+    if isinstance(number, int):
+        return number * register.scale_top, register.scale_bottom
+    if not math.isfinite(number):
+        return None
+    top, bottom = number.as_integer_ratio()
+    return top * register.scale_top, bottom * register.scale_bottom
 
 
 def floor(ratio: Ratio) -> int:
@@ -143,7 +144,11 @@ def _current(model: MeterModel, ratios: Mapping[str, Ratio | None], phases: Sequ
 
 def _raw(words: Mapping[str, Words]) -> str:
     """The energy registers as received, hex: import, then `/` and export where there is one."""
-    return "/".join("".join(f"{word:04x}" for word in words[name]) for name in ENERGY_NAMES if name in words)
+    return "/".join(_hex(words[name]) for name in ENERGY_NAMES if name in words)
+
+
+def _hex(words: Words) -> str:
+    return struct.pack(f">{len(words)}H", *words).hex()
 
 
 def in_range(register: Register, words: Words, low: Fraction, high: Fraction) -> bool:

@@ -6,20 +6,24 @@ current is an energy reading ahead of the poll plan.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from itertools import islice
+from operator import attrgetter
 
 from gateway.meters.answer import Answer
 from gateway.meters.meter_model import ENERGY_NAMES, MeterModel, Span
 from gateway.meters.quality import Limits, Reason, Sample, Trust, all_equal, judge
 from gateway.meters.registers import Decoded, Words, decode, decode_serial, in_range, same_serial, step_wh
+from gateway.meters.slices import Slices, slices
 from gateway.meters.words import energy_of, shown_wh
 from gateway.model import INTERVAL_MS, Clock, Event, Reading, Severity, Tell
 from gateway.site import Meter
 
 Listener = Callable[[Reading], None]
+_requested_ms = attrgetter("requested_ms")
 
 
 @dataclass(slots=True)
@@ -42,8 +46,13 @@ class Station:
         self.serial: str | None = None
         self.latest: Reading | None = None
         self._series: deque[Reading] = deque()
+        self._slices: dict[tuple[Span, ...], Slices] = {}
+        self._energy = [model.registers[name] for name in ENERGY_NAMES if name in model.registers]
         self._possible_w = possible_w
         self.usual_w: int | None = None
+        steady = not any(register.is_float for register in self._energy)
+        self._steady_wh: float | None = None
+        self._steady_wh = self._step_wh(0) if steady else None
         self._clock = clock
         self._tell = tell
         self._emit = emit
@@ -64,12 +73,13 @@ class Station:
 
     def series(self, from_ms: int, to_ms: int) -> Sequence[Reading]:
         """Good readings requested in [from_ms, to_ms], oldest first."""
-        return [reading for reading in self._series if from_ms <= reading.requested_ms <= to_ms]
+        first = bisect_left(self._series, from_ms, key=_requested_ms)
+        return list(islice(self._series, first, bisect_right(self._series, to_ms, key=_requested_ms)))
 
     def why_not(self, probe: Answer, block: Span) -> str | None:
         """Does the probe's answer come from a meter of this model? None if so, else why not."""
         proof = self.model.probe
-        words = _cut({block: probe}, proof.register.span)
+        words = _cut(probe, block, proof.register.span)
         if words is not None and in_range(proof.register, words, proof.low, proof.high):
             return None
         shown = " ".join(f"{word:04x}" for word in words or ())
@@ -78,7 +88,7 @@ class Station:
     def learn_serial(self, answer: Answer, block: Span) -> None:
         """The block that holds the serial number has been read."""
         source = self.model.serial
-        words = _cut({block: answer}, source.span) if source is not None else None
+        words = _cut(answer, block, source.span) if source is not None else None
         found = decode_serial(source, words) if source is not None and words is not None else None
         if found is not None:
             self._named_s = answer.from_s
@@ -95,30 +105,27 @@ class Station:
 
     def take(self, answers: Mapping[Span, Answer]) -> Reading | None:
         """The answered requests of one cycle or energy task. Returns the reading where it is good."""
-        words = {
-            name: found
-            for name, register in self.model.registers.items()
-            if (found := _cut(answers, register.span)) is not None
-        }
-        bracket = self._bracket(answers)
-        decoded = decode(self.model, words)
-        reading = self._reading(decoded, bracket)
-        reason = self._frame_reason(decoded, answers)
+        where, given = self._slices_of(tuple(answers)), list(answers.values())
+        # They were asked one after the other.
+        first, last = given[where.bracket[0]], given[where.bracket[-1]]
+        decoded = decode(self.model, where.words(given))
+        reading = self._reading(decoded, first, last)
+        reason = self._frame_reason(decoded, given)
         if reason is not None:
             self._quarantine(reading, reason)
             return None
         if all(value is None for value in (decoded.import_wh, decoded.export_wh, decoded.power_w, decoded.current_ma)):
             return None
         sample = Sample(
-            min(answer.from_s for answer in bracket),
-            max(answer.to_s for answer in bracket),
+            first.from_s,
+            last.to_s,
             decoded.import_wh,
             decoded.export_wh,
             decoded.power_w,
             self.serial,
             self._named_s,
         )
-        limits = Limits(self._possible_w, float(self._step_wh(decoded.import_wh)), self.usual_w)
+        limits = Limits(self._possible_w, self._step_wh(decoded.import_wh), self.usual_w)
         self._trust, verdict = judge(self._trust, sample, limits)
         if verdict.reason is not None:
             self._quarantine(reading, verdict.reason)
@@ -127,11 +134,17 @@ class Station:
             self._tell_rebased(verdict.rebased, reading)
         return self._keep(reading)
 
-    def _reading(self, decoded: Decoded, bracket: Sequence[Answer]) -> Reading:
+    def _slices_of(self, blocks: tuple[Span, ...]) -> Slices:
+        found = self._slices.get(blocks)
+        if found is None:
+            found = self._slices[blocks] = slices(self.model, blocks)
+        return found
+
+    def _reading(self, decoded: Decoded, first: Answer, last: Answer) -> Reading:
         return Reading(
             meter=self.meter.id,
-            requested_ms=min(answer.requested_ms for answer in bracket),
-            replied_ms=max(answer.replied_ms for answer in bracket),
+            requested_ms=first.requested_ms,
+            replied_ms=last.replied_ms,
             quality=self._clock.now().quality,
             import_wh=decoded.import_wh,
             export_wh=decoded.export_wh,
@@ -144,30 +157,21 @@ class Station:
             range_wh=self.model.range_wh,
         )
 
-    def _frame_reason(self, decoded: Decoded, answers: Mapping[Span, Answer]) -> Reason | None:
+    def _frame_reason(self, decoded: Decoded, answers: Sequence[Answer]) -> Reason | None:
         """What is wrong with the answers whatever was read before."""
         if self._foreign_serial():
             return Reason.SERIAL
-        if any(all_equal(answer.words) for answer in answers.values()):
+        if any(all_equal(answer.words) for answer in answers):
             return Reason.EQUAL
         if "energy_import_wh" in decoded.invalid and not self.model.sleeps:
             return Reason.INVALID
         return None
 
-    def _bracket(self, answers: Mapping[Span, Answer]) -> list[Answer]:
-        """The requests that hold the energy; all of them where there is none."""
-        energy = [
-            answer
-            for span, answer in answers.items()
-            if any(
-                name in self.model.registers and span.covers(self.model.registers[name].span) for name in ENERGY_NAMES
-            )
-        ]
-        return energy or list(answers.values())
-
-    def _step_wh(self, import_wh: int | None) -> Fraction:
-        names = [name for name in ENERGY_NAMES if name in self.model.registers]
-        return max((step_wh(self.model.registers[name], import_wh or 0) for name in names), default=Fraction(0))
+    def _step_wh(self, import_wh: int | None) -> float:
+        """A whole number has the same step everywhere, a float a larger one the further it has counted."""
+        if self._steady_wh is not None:
+            return self._steady_wh
+        return float(max((step_wh(register, import_wh or 0) for register in self._energy), default=0))
 
     def _foreign_serial(self) -> bool:
         return (
@@ -235,17 +239,19 @@ class Station:
         if has_power or not self._complete_seen:
             self.latest = reading
         self._complete_seen = self._complete_seen or has_power
-        self._series.append(reading)
+        if self._series and reading.requested_ms < self._series[-1].requested_ms:
+            insort(self._series, reading, key=_requested_ms)  # an energy reading came between the parts of a cycle
+        else:
+            self._series.append(reading)
         while self._series[0].requested_ms < reading.requested_ms - INTERVAL_MS:
             self._series.popleft()
         self._emit(reading)
         return reading
 
 
-def _cut(answers: Mapping[Span, Answer], span: Span) -> Words | None:
-    """The words of `span`, wherever they came from."""
-    for block, answer in answers.items():
-        if block.covers(span):
-            start = span.address - block.address
-            return answer.words[start : start + span.count]
-    return None
+def _cut(answer: Answer, block: Span, span: Span) -> Words | None:
+    """The words of `span` in the answer to `block`; None where it is not inside."""
+    if not block.covers(span):
+        return None
+    start = span.address - block.address
+    return answer.words[start : start + span.count]
