@@ -88,9 +88,8 @@ class ConnectorRef(NamedTuple):
         return f"{self.charger}/{self.connector}"
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectorState:
-    """What the OCPP side knows of a connector now.
+class ConnectorState(NamedTuple):
+    """What the OCPP side knows of a connector now. A tuple: there is a new one for every connector and second.
 
     `since_s` is the site-monotonic time at which `transaction_id` began (None without a transaction).
     `csms_limit_ma` is the composite of the CSMS's own charging profiles, None where it set none.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.model import ConnectorRef
 
@@ -20,8 +21,7 @@ SLEEPY_S = 120.0
 """A car that takes nothing of what it is offered for this long has no claim to its dwell while others wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A car that wants to charge. `since_s`: since when it charges (`on`) or waits; link numbers as in circuits.
 
     `ready` says that a pause has lasted long enough (a car that has not charged yet is ready). `one_sided`: on fewer
@@ -69,7 +69,11 @@ class _Minima:
 
     def fits(self, claim: Claim, room: Sequence[int]) -> bool:
         """Whether the minimum fits every link, and tilts no circuit beyond its imbalance limit."""
-        return all(room[link] >= claim.min_ma for link in claim.links) and self.level(claim)
+        min_ma = claim.min_ma
+        for link in claim.links:
+            if room[link] < min_ma:
+                return False
+        return self.level(claim)
 
     def level(self, claim: Claim) -> bool:
         """Whether the minimum keeps every circuit within its imbalance limit; a three-phase car always does."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.load.admission import Admission, Claim, admit
 from gateway.load.filling import STEP_MA, Share, fill
@@ -32,8 +33,7 @@ class Snapshot:
     tilt: tuple[tuple[tuple[int, ...], int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """The limit of one connector and its reason.
 
     `reason` is stable: full, demand, csms, start (as the claim's `why_max`), fuse, imbalance, waiting, csms_zero.

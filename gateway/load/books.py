@@ -104,7 +104,10 @@ def pruned(book: Book, now_s: float) -> Book:
     if not book.past and not book.doubtful:
         return book
     past = tuple(item for item in book.past if now_s - item[1] < OBEY_S)
-    return replace(book, past=past, doubtful=tuple(sent for sent in book.doubtful if sent.until_s > now_s))
+    doubtful = tuple(sent for sent in book.doubtful if sent.until_s > now_s)
+    if past == book.past and doubtful == book.doubtful:
+        return book
+    return replace(book, past=past, doubtful=doubtful)
 
 
 def in_force(book: Book, now_s: float) -> int | None:

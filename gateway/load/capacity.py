@@ -100,10 +100,10 @@ def _measured(
     over = [value > most for value in load]
     now = [high if too_much else likely for high, likely, too_much in zip(rest.highest, rest.likely, over, strict=True)]
     soon = [value + _lead_ma(seen.window, phase, now_s) for phase, value in enumerate(now)]
-    careful = [max(max(sample.ma[phase] for sample in seen.window), soon[phase]) for phase in range(3)]
+    careful = _highest([*(sample.ma for sample in seen.window), _three(soon)])
     short = 0.0 if max(load) * 100 > most * URGENT_PERCENT else SHORT_S
     lately = [sample.ma for sample in seen.window if now_s - sample.at_s <= short]
-    keep = [max(0, most - min(ma[phase] for ma in lately)) for phase in range(3)]
+    keep = [max(0, most - min(values)) for values in zip(*lately, strict=True)]
     if since_s is not None and now_s - since_s >= STUBBORN_S:
         keep = [
             max(0, most - value) if too_much else left for left, value, too_much in zip(keep, now, over, strict=True)
@@ -119,6 +119,10 @@ def _measured(
     return seen, found
 
 
+def _highest(currents: Sequence[PhaseMa]) -> list[int]:
+    return [max(values) for values in zip(*currents, strict=True)]
+
+
 def _lead_ma(window: Sequence[Sample], phase: int, now_s: float) -> int:
     """What a steady rise of the house adds until a reduction is felt; 0 for a step, which is over when it is seen."""
     newest, before, first = (_past(window, phase, now_s - spans * RISE_S) for spans in (0, 1, 2))
@@ -130,7 +134,10 @@ def _lead_ma(window: Sequence[Sample], phase: int, now_s: float) -> int:
 
 def _past(window: Sequence[Sample], phase: int, at_s: float) -> int | None:
     """The newest estimate that is not later than `at_s`; None where the window does not reach back so far."""
-    return next((sample.ma[phase] for sample in reversed(window) if sample.at_s <= at_s), None)
+    for sample in reversed(window):
+        if sample.at_s <= at_s:
+            return sample.ma[phase]
+    return None
 
 
 def _remember(node: Node, sight: Sight, house: PhaseMa, now_s: float) -> Node:

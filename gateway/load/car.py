@@ -67,7 +67,7 @@ def observe(car: Car, connector: Connector, newest: Sample | None, now_s: float)
     """Learn from the newest sample (None where it is missing or too old)."""
     car = _started(car, now_s)
     if newest is None:
-        return replace(car, under_s=None, idle_s=None, demand_ma=None)
+        return _asks(car, under_s=None, idle_s=None, demand_ma=None)
     return _obeys(_phases(_demand(car, connector, newest, now_s), newest, now_s), newest, now_s)
 
 
@@ -81,19 +81,26 @@ def _started(car: Car, now_s: float) -> Car:
 def _demand(car: Car, connector: Connector, newest: Sample, now_s: float) -> Car:
     offered_ma = books.in_force(car.book, now_s)
     if not offered_ma:
-        return replace(car, under_s=None, idle_s=None)
+        return _asks(car, under_s=None, idle_s=None, demand_ma=car.demand_ma)
     draw_ma = max(newest.ma)
     idle_s = None if draw_ma >= DRAWS_MA else now_s if car.idle_s is None else car.idle_s
     if draw_ma >= offered_ma - TOLERANCE_MA:
-        return replace(car, under_s=None, demand_ma=None, idle_s=idle_s)
+        return _asks(car, under_s=None, idle_s=idle_s, demand_ma=None)
     if car.under_s is None:
-        return replace(car, under_s=now_s, idle_s=idle_s)
+        return _asks(car, under_s=now_s, idle_s=idle_s, demand_ma=car.demand_ma)
     if now_s - car.under_s < RECLAIM_S:
-        return replace(car, idle_s=idle_s)
+        return _asks(car, under_s=car.under_s, idle_s=idle_s, demand_ma=car.demand_ma)
     wanted_ma = max(connector.min_ma, -(-(draw_ma + RECLAIM_SPARE_MA) // 100) * 100)
     if car.demand_ma is not None and abs(wanted_ma - car.demand_ma) < TOLERANCE_MA:
         wanted_ma = car.demand_ma
-    return replace(car, under_s=now_s, demand_ma=wanted_ma, idle_s=idle_s)
+    return _asks(car, under_s=now_s, idle_s=idle_s, demand_ma=wanted_ma)
+
+
+def _asks(car: Car, *, under_s: float | None, idle_s: float | None, demand_ma: int | None) -> Car:
+    """The car with what it was seen to take; itself where nothing of that is new, as in most seconds."""
+    if under_s == car.under_s and idle_s == car.idle_s and demand_ma == car.demand_ma:
+        return car
+    return replace(car, under_s=under_s, idle_s=idle_s, demand_ma=demand_ma)
 
 
 def _phases(car: Car, newest: Sample, now_s: float) -> Car:

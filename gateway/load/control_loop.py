@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.load import view
 from gateway.load.books import Answer
@@ -25,7 +24,7 @@ from gateway.model import (
     Severity,
     Tell,
 )
-from gateway.site import Site
+from gateway.site import Circuit, Connector, Site
 
 TICK_S = 1.0
 SAMPLES = 20
@@ -42,11 +41,11 @@ class ControlLoop:
         self._tell = tell
         self._plant = plant_of(site)
         self._duration_s = site.ocpp.limit_duration_s
-        self._circuits = [one for one in site.circuits if one.meter is not None]
-        self._connectors = [one for one in site.connectors() if one.meter is not None]
-        self._watched = {one.meter for one in self._circuits} | {one.meter for one in self._connectors}
-        self._totals: dict[str, deque[Sample]] = {}
-        self._draws: dict[ConnectorRef, deque[Sample]] = {}
+        # A reading a second and meter comes in: what it is for is looked up, not searched.
+        self._circuits_of = _by_meter(site.circuits)
+        self._connectors_of = _by_meter(site.connectors())
+        self._totals: dict[str, tuple[Sample, ...]] = {}
+        self._draws: dict[ConnectorRef, tuple[Sample, ...]] = {}
         self._answers: list[Answer] = []
         self._state = State(clock.monotonic())
         self._failing = ""
@@ -56,7 +55,7 @@ class ControlLoop:
     async def run(self) -> None:
         """Tick at absolute deadlines until cancelled; ticks that were missed are left out."""
         self._state = State(self._clock.monotonic())
-        for meter in sorted(meter for meter in self._watched if meter is not None):
+        for meter in sorted(self._circuits_of.keys() | self._connectors_of.keys()):
             if (reading := self._meters.latest(meter)) is not None:
                 self._on_reading(reading)
         async with asyncio.TaskGroup() as senders:
@@ -95,8 +94,8 @@ class ControlLoop:
         inputs = Inputs(
             now_s,
             tuple(one for one in self._chargers.connectors() if one.ref in self._plant.connectors),
-            {ref: tuple(samples) for ref, samples in self._draws.items()},
-            {circuit: tuple(samples) for circuit, samples in self._totals.items()},
+            dict(self._draws),
+            dict(self._totals),
             answers,
         )
         outcome = step(self._plant, self._state, inputs)
@@ -120,18 +119,28 @@ class ControlLoop:
         )
 
     def _on_reading(self, reading: Reading) -> None:
-        if reading.meter not in self._watched:
-            return
-        for circuit in self._circuits:
-            if circuit.meter == reading.meter and (total := circuit_current(reading, circuit.phases)) is not None:
-                self._keep(self._totals.setdefault(circuit.id, deque(maxlen=SAMPLES)), reading, total)
-        for one in self._connectors:
-            if one.meter == reading.meter and (draw := connector_current(reading, one)) is not None:
-                self._keep(self._draws.setdefault(one.ref, deque(maxlen=SAMPLES)), reading, draw)
+        for circuit in self._circuits_of.get(reading.meter, ()):
+            if (total := circuit_current(reading, circuit.phases)) is not None:
+                self._totals[circuit.id] = self._kept(self._totals.get(circuit.id, ()), reading, total)
+        for one in self._connectors_of.get(reading.meter, ()):
+            if (draw := connector_current(reading, one)) is not None:
+                self._draws[one.ref] = self._kept(self._draws.get(one.ref, ()), reading, draw)
 
-    def _keep(self, samples: deque[Sample], reading: Reading, ma: PhaseMa) -> None:
+    def _kept(self, samples: tuple[Sample, ...], reading: Reading, ma: PhaseMa) -> tuple[Sample, ...]:
         """The sample's age counts from the request, so what it says is never taken for newer than it is."""
         age_s = max(0, self._clock.utc_ms() - reading.requested_ms) / 1000
         at_s = self._clock.monotonic() - age_s
-        if not samples or at_s > samples[-1].at_s:
-            samples.append(Sample(at_s, ma))
+        if samples and at_s <= samples[-1].at_s:
+            return samples
+        return (*samples[1 - SAMPLES :], Sample(at_s, ma))
+
+
+_Metered = TypeVar("_Metered", Circuit, Connector)
+
+
+def _by_meter(metered: Iterable[_Metered]) -> dict[str, list[_Metered]]:
+    found: dict[str, list[_Metered]] = {}
+    for one in metered:
+        if one.meter is not None:
+            found.setdefault(one.meter, []).append(one)
+    return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import NamedTuple
 
 from gateway.load import books
 from gateway.load import car as cars_of
@@ -29,11 +31,15 @@ answered."""
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """What does not change: the tree, and per connector its links phase by phase."""
+    """What does not change: the tree, and per connector its links phase by phase.
+
+    `ways`: all links of a connector by the building phases on which a car there may count.
+    """
 
     tree: Tree
     connectors: Mapping[ConnectorRef, Connector]
     links: Mapping[ConnectorRef, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
+    ways: Mapping[ConnectorRef, Mapping[tuple[int, ...], tuple[int, ...]]]
     tilt: tuple[tuple[tuple[int, ...], int], ...]
     duration_s: float
 
@@ -46,12 +52,23 @@ def plant_of(site: Site) -> Plant:
         ref: (tree.links(one.circuit, (0,)), tree.links(one.circuit, (1,)), tree.links(one.circuit, (2,)))
         for ref, one in connectors.items()
     }
+    ways = {ref: _ways(one.building_phases(), links[ref]) for ref, one in connectors.items()}
     tilt = tuple(
         (tuple(3 * index + phase for phase in circuit.phases), circuit.imbalance_ma)
         for index, circuit in enumerate(tree.circuits)
         if circuit.imbalance_ma is not None
     )
-    return Plant(tree, connectors, links, tilt, float(site.ocpp.limit_duration_s))
+    return Plant(tree, connectors, links, ways, tilt, float(site.ocpp.limit_duration_s))
+
+
+def _ways(
+    every: tuple[int, ...], links: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+) -> dict[tuple[int, ...], tuple[int, ...]]:
+    return {
+        phases: tuple(link for phase in phases for link in links[phase])
+        for count in range(1, len(every) + 1)
+        for phases in combinations(every, count)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +82,10 @@ class Inputs:
     answers: tuple[Answer, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How one connector counts now. `role`: idle, leaving, lost, claim, disobedient, unanswered.
 
-    `draw`: None = not known.
+    `draw`: None = not known. A tuple, as whatever is made anew for every connector in every tick.
     """
 
     state: ConnectorState
@@ -129,7 +145,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
         cars_of.claim(
             cars[one.state.ref],
             plant.connectors[one.state.ref],
-            _links(plant, one),
+            plant.ways[one.state.ref][one.phases],
             one.state.csms_limit_ma,
             inputs.now_s,
         )
@@ -147,7 +163,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
     )
     for ref, grant in plan.grants.items():
         cars[ref] = cars_of.turned(cars[ref], grant, inputs.now_s)
-    standings = [replace(one, grant=plan.grants[one.state.ref]) if one.role == "claim" else one for one in standings]
+    standings = [one._replace(grant=plan.grants[one.state.ref]) if one.role == "claim" else one for one in standings]
     seats = [
         _seat(plant, one, cars[one.state.ref])
         for one in standings
@@ -197,7 +213,9 @@ def _cars(
         if not one.connected and one.ref in state.connected:
             book = books.lost(book)
         book = books.pruned(book, inputs.now_s)
-        cars[one.ref] = cars_of.observe(replace(car, book=book), connector, sample, inputs.now_s)
+        # Cars and books are values: what learned nothing new goes on as the same object.
+        car = car if book is car.book else replace(car, book=book)
+        cars[one.ref] = cars_of.observe(car, connector, sample, inputs.now_s)
     return cars
 
 
@@ -246,16 +264,12 @@ def _standing(
     return Standing(one, "claim", cars_of.phases(car, connector, now_s), counted_ma, draw)
 
 
-def _links(plant: Plant, one: Standing) -> tuple[int, ...]:
-    by_phase = plant.links[one.state.ref]
-    return tuple(link for phase in one.phases for link in by_phase[phase])
-
-
 def _seat(plant: Plant, one: Standing, car: Car) -> Seat:
     """Where the car stands. One that did not answer, or leaves, is asked for the same: the plan is not made for it."""
     stays = one.role in ("unanswered", "leaving")
     grant = Grant(car.book.wanted_ma or 0, one.role) if stays else one.grant
-    return Seat(plant.connectors[one.state.ref], car, _links(plant, one), one.counted_ma, grant)
+    ref = one.state.ref
+    return Seat(plant.connectors[ref], car, plant.ways[ref][one.phases], one.counted_ma, grant)
 
 
 def _most(one: Standing) -> PhaseMa:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 STEP_MA = 100
 """OCPP limits are sent in 0.1 A."""
@@ -17,8 +18,7 @@ FINE = 1_000_000
 """Levels are integers of this many parts of a milliampere per unit of weight: nothing is lost before the rounding."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """One that takes part: from `min_ma` up to `max_ma`, over `links` (indices into the capacities)."""
 
     links: tuple[int, ...]

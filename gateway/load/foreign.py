@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.model import PhaseMa, Reading
 from gateway.site import Connector
@@ -34,8 +35,7 @@ class Sample:
     ma: PhaseMa
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(NamedTuple):
     """What is known of one connector: its samples, oldest first, and what it may draw at most on its phases."""
 
     samples: tuple[Sample, ...]

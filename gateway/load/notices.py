@@ -54,7 +54,8 @@ def _conditions(plant: Plant, state: State, now_s: float) -> Iterator[tuple[str,
                 ),
             )
     for one in state.standings:
-        yield from _charger(plant, state, one, now_s)
+        if one.role not in ("claim", "idle", "leaving"):
+            yield from _charger(plant, state, one, now_s)
 
 
 def _meter(plant: Plant, number: int, sight: Sight) -> Event:
@@ -75,8 +76,6 @@ def _meter(plant: Plant, number: int, sight: Sight) -> Event:
 
 
 def _charger(plant: Plant, state: State, one: Standing, now_s: float) -> Iterator[tuple[str, Event]]:
-    if one.role in ("claim", "idle", "leaving"):
-        return
     ref = str(one.state.ref)
     if one.role == "disobedient":
         drawn = amperes(max(one.draw or (0, 0, 0)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from gateway.load import books
 from gateway.load.allocate import Grant
@@ -24,8 +25,7 @@ RAMP_S = 5.0
 """... in this time: after power returns all cars would else begin at once, and 8 x 16 A may trip a B40 breaker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(NamedTuple):
     """A connected car to be steered. `counted_ma`: what it counts with. No `grant`: it does not do what it is told."""
 
     connector: Connector
@@ -98,7 +98,7 @@ class Paced:
 
 def pace(seats: Sequence[Seat], bounds: Bounds, raised: Sequence[Raised], now_s: float, duration_s: float) -> Paced:
     """What to send now: reductions first, then renewals (at half of `duration_s`), then raises."""
-    seats = [replace(seat, car=_room_lasts(seat, now_s)) for seat in seats]
+    seats = [_room_lasts(seat, now_s) for seat in seats]
     recent = tuple(item for item in raised if now_s - item.at_s < RAMP_S)
     free = [seat for seat in seats if seat.car.book.flying is None and now_s >= seat.car.book.not_before_s]
     tight = _tight(seats, bounds)
@@ -135,13 +135,14 @@ def _command(seat: Seat, limit_ma: int, *, raising: bool) -> Command:
     return Command(seat.ref, seat.car.book.transaction, limit_ma, raising)
 
 
-def _room_lasts(seat: Seat, now_s: float) -> Car:
+def _room_lasts(seat: Seat, now_s: float) -> Seat:
     """Remember since when there has been room for more."""
-    more = seat.current_ma is not None and seat.target_ma >= seat.current_ma + CHANGE_MA
+    current_ma = seat.current_ma
+    more = current_ma is not None and seat.target_ma >= current_ma + CHANGE_MA
     room_s = seat.car.room_s
     if more == (room_s is not None):
-        return seat.car
-    return replace(seat.car, room_s=now_s if more else None)
+        return seat
+    return seat._replace(car=replace(seat.car, room_s=now_s if more else None))
 
 
 def _may_rise(seat: Seat, now_s: float) -> bool:
@@ -188,6 +189,8 @@ def _raises(
     rising: Sequence[Seat], bounds: Bounds, recent: Sequence[Raised], now_s: float
 ) -> tuple[list[Command], list[Raised]]:
     """Share what is free now: minima of those that begin, longest waiting first; then level by level."""
+    if not rising:
+        return [], []
     free = [max(0, careful - taken) for careful, taken in zip(bounds.careful, bounds.taken, strict=True)]
     ramp = [RAMP_MA] * len(free)
     for item in recent:

@@ -150,7 +150,7 @@ def test_p7_the_order_of_the_cars_decides_nothing(case: Case, random: object) ->
 
 @given(cases())
 def test_p11_the_backends_limit_is_never_exceeded(case: Case) -> None:
-    capped = tuple(replace(claim, max_ma=min(claim.max_ma, 9970), why_max="csms") for claim in case.claims)
+    capped = tuple(claim._replace(max_ma=min(claim.max_ma, 9970), why_max="csms") for claim in case.claims)
     for grant in replace(case, claims=capped).allocate().grants.values():
         assert grant.limit_ma <= 9970
 
@@ -163,7 +163,7 @@ def test_p12_turning_all_phases_turns_nothing_else(case: Case, turn: tuple[int, 
     keep, careful = [0] * len(case.keep), [0] * len(case.keep)
     for link, value in enumerate(case.keep):
         keep[turned(link)], careful[turned(link)] = value, case.fill[link]
-    claims = tuple(replace(claim, links=tuple(turned(link) for link in claim.links)) for claim in case.claims)
+    claims = tuple(claim._replace(links=tuple(turned(link) for link in claim.links)) for claim in case.claims)
     other = replace(case, keep=tuple(keep), fill=tuple(careful), claims=claims)
     assert limits_of(case.allocate()) == limits_of(other.allocate())
 
@@ -203,10 +203,10 @@ def test_p6_nobody_waits_longer_than_dwell_times_rounds(cars: int, slots: int, b
         for number, claim in present.items():
             on = plan.grants[claim.ref].limit_ma > 0
             if on != claim.on:
-                claims[number] = replace(claim, on=on, since_s=float(now), ready=on)
+                claims[number] = claim._replace(on=on, since_s=float(now), ready=on)
             elif not on:
                 assert now - claim.since_s <= bound_s + 10
-                claims[number] = replace(claim, ready=claim.ready or now - claim.since_s >= 300)
+                claims[number] = claim._replace(ready=claim.ready or now - claim.since_s >= 300)
 
 
 def test_p10_a_hundred_cars_are_shared_in_little_time_and_always_alike() -> None:
