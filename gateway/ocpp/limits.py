@@ -38,6 +38,8 @@ class Limits:
         self._booted = False
         self._in_force: dict[int, tuple[int, int]] = {}
         self._by_connector = {one.ref.connector: one for one in core.charger.connectors}
+        # Written once: the load manager asks every second whether they are proven.
+        self._fallbacks = {number: _fallback(core, one) for number, one in self._by_connector.items()}
 
     def has_connector(self, connector: int) -> bool:
         """Whether a CSMS may mean this connector; 0 is the whole charger."""
@@ -60,7 +62,7 @@ class Limits:
 
     def proven(self, connector: int) -> bool:
         """Whether the charger has confirmed the fallback that is configured now."""
-        return self._confirmed.get(connector) == self._fallback(self._by_connector[connector])
+        return self._confirmed.get(connector) == self._fallbacks[connector]
 
     # The limit of the moment
 
@@ -138,14 +140,10 @@ class Limits:
             self._on_settled()
         return True
 
-    def _fallback(self, connector: Connector) -> str:
-        return fallback_profile(connector.ref.connector, connector.fallback_ma, connector.phases, self._core.dialect)
-
     def _write_fallbacks(self) -> None:
-        for number, connector in self._by_connector.items():
+        for number, profile in self._fallbacks.items():
             if number not in self._rewrite and self.proven(number):
                 continue
-            profile = self._fallback(connector)
             self._own(
                 self._core.version.set_profile(number, profile),
                 f"fallback {number}",
@@ -209,3 +207,7 @@ class Limits:
         on_lost: Callable[[Loss], None],
     ) -> None:
         self._core.call(self._core.to_charger, request, Priority.OWN, on_answer, on_lost, slot=slot)
+
+
+def _fallback(core: Core, connector: Connector) -> str:
+    return fallback_profile(connector.ref.connector, connector.fallback_ma, connector.phases, core.dialect)

@@ -157,9 +157,9 @@ class ChargerLink:
 
     # Ports
 
-    def connectors(self) -> list[ConnectorState]:
+    def connectors(self, now: act.Now) -> list[ConnectorState]:
         """What the load manager may know."""
-        return self._relay.connectors(self._now())
+        return self._relay.connectors(now)
 
     @property
     def csms_ready(self) -> bool:

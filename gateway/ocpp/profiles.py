@@ -173,6 +173,8 @@ class Profiles:
 
     def limit_ma(self, connector: int, at_ms: int, begin_ms: int | None) -> int | None:
         """The composite at an instant in mA per phase; None where no profile limits. `begin_ms`: of the transaction."""
+        if not self._profiles:
+            return None
         tx = self._leading(TX_PURPOSE, (connector,), at_ms, begin_ms) if begin_ms is not None else None
         if tx is None:
             tx = self._leading(DEFAULT_PURPOSE, (connector, 0), at_ms, begin_ms)

@@ -58,6 +58,9 @@ class OcppSide:
         self._secrets = secrets
         self._parts = Parts(db, world.clock, meters, tell, self.trace, on_journal)
         self._links: dict[str, ChargerLink] = {}
+        self._unloaded = {
+            one.ref: ConnectorState(one.ref, connected=False, status="Unknown") for one in site.connectors()
+        }
         self._server = ChargerServer(site.ocpp, self._links, world.clock, tell, secrets)
 
     async def run(self) -> None:
@@ -123,8 +126,7 @@ class OcppSide:
             tokens=self._site.tokens,
         )
         snapshot = await self._db.run(lambda db: load(db, charger.id, has_upstream=upstream is not None))
-        now = act.Now(self._world.clock.utc_ms(), self._world.clock.monotonic())
-        relay = Relay(setting, V16(), snapshot, self._new_id, now)
+        relay = Relay(setting, V16(), snapshot, self._new_id, self._now())
         return ChargerLink(setting, relay, self._storing(charger.id), self._parts)
 
     def _new_id(self) -> str:
@@ -134,9 +136,14 @@ class OcppSide:
 
     def connectors(self) -> Sequence[ConnectorState]:
         """Every configured connector, connected or not."""
-        loaded = {state.ref: state for link in self._links.values() for state in link.connectors()}
-        refs = [one.ref for one in self._site.connectors()]
-        return [loaded.get(ref) or ConnectorState(ref, connected=False, status="Unknown") for ref in refs]
+        states, now = dict(self._unloaded), self._now()
+        for link in self._links.values():
+            for state in link.connectors(now):
+                states[state.ref] = state
+        return list(states.values())
+
+    def _now(self) -> act.Now:
+        return act.Now(self._world.clock.utc_ms(), self._world.clock.monotonic())
 
     async def set_limit(self, ref: ConnectorRef, limit_ma: int, *, duration_s: int, raising: bool) -> LimitOutcome:
         """See `model.ChargerPort`."""

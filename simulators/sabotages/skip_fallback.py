@@ -11,10 +11,9 @@ def apply() -> None:
     """Take every fallback for confirmed, and send none."""
 
     def write_fallbacks(self: Limits) -> None:
-        believed = {number: self._fallback(connector) for number, connector in self._by_connector.items()}
-        if self._confirmed != believed:
-            self._confirmed = believed
-            self._core.do(SaveFallbacks(believed))
+        if self._confirmed != self._fallbacks:
+            self._confirmed = self._fallbacks
+            self._core.do(SaveFallbacks(self._fallbacks))
         self._rewrite.clear()
 
     Limits._write_fallbacks = write_fallbacks  # type: ignore[method-assign]

@@ -172,8 +172,7 @@ def test_skip_fallback_believes_without_asking(monkeypatch: pytest.MonkeyPatch) 
     apply("skip-fallback")
     done: list[Any] = []
     box: Any = SimpleNamespace(
-        _by_connector={1: "connector"}, _fallback=lambda connector: f"profile of {connector}", _confirmed={},
-        _rewrite={1}, _core=SimpleNamespace(do=done.append),
+        _fallbacks={1: "profile of connector"}, _confirmed={}, _rewrite={1}, _core=SimpleNamespace(do=done.append),
     )  # fmt: skip
     limits.Limits._write_fallbacks(box)
     assert box._confirmed == {1: "profile of connector"}
