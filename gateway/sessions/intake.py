@@ -78,7 +78,7 @@ class Intake:
 
 
 def _waiting(db: Connection) -> list[Session]:
-    return [session for row in sessions.running(db) if (session := machine.of_row(row)).state is State.STOPPED]
+    return [machine.of_row(row) for row in sessions.running(db) if row["state"] == State.STOPPED]
 
 
 class _Step:
