@@ -21,6 +21,9 @@ ROLLOVER_MAX_W = 100_000
 BOUNDARY_WAIT_MS = 10_000
 """A boundary value is the first good reading requested within this time after the boundary (site time)."""
 
+CUT_SLACK_MS = 10_000
+"""A run of a register may end so much before a session's begin and still be looked at: stamps of a stepped clock."""
+
 
 def is_boundary_reading(reading: Reading, boundary_ms: int) -> bool:
     """Whether `reading` may stand for the boundary; the first one that may is taken, its skew stands in the row."""
@@ -194,19 +197,35 @@ def _joined(segments: Sequence[Segment]) -> list[Segment]:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A session on a meter: the registers at its begin and end; `end_wh` None while it goes on."""
+    """A session on a meter: the registers at its begin and end; `end_wh` None while it goes on.
+
+    `from_ms` and `to_ms` are when these registers stood there (UTC); None where no time bounds the cut.
+    """
 
     session: str
     serial: str | None
     begin_wh: int
     end_wh: int | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    def may_touch(self, segment: Segment) -> bool:
+        """Whether the session may have taken energy there.
+
+        The registers decide how much. Of a run that ended before the session began, or began after it ended, they
+        decide nothing: where a meter without a serial number was exchanged, the same numbers come again.
+        """
+        if self.serial is not None and segment.serial is not None and self.serial != segment.serial:
+            return False
+        began = self.from_ms is None or segment.to_ms > self.from_ms - CUT_SLACK_MS
+        return began and (self.to_ms is None or segment.from_ms < self.to_ms + CUT_SLACK_MS)
 
 
 def within(cut: Cut, segments: Sequence[Segment]) -> int:
     """What the session took in these segments, Wh. Over all intervals the pieces sum to end - begin."""
     total = 0
     for segment in segments:
-        if cut.serial is not None and segment.serial is not None and cut.serial != segment.serial:
+        if not cut.may_touch(segment):
             continue
         low = min(max(cut.begin_wh, segment.low_wh), segment.high_wh)
         high = segment.high_wh if cut.end_wh is None else min(max(cut.end_wh, segment.low_wh), segment.high_wh)

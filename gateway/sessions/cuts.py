@@ -48,12 +48,13 @@ def _own_cut(session: Session) -> SessionCut | None:
     if session.begin_wh is None or session.begin_provenance != "meter":
         return None
     if session.state is not State.ENDED:
-        return SessionCut(Cut(session.id, session.meter_serial, session.begin_wh))
+        return SessionCut(Cut(session.id, session.meter_serial, session.begin_wh, from_ms=session.begin_ms))
     if session.end_wh is None:
         return None
-    return SessionCut(
-        Cut(session.id, session.meter_serial, session.begin_wh, session.end_wh), billable=session.billable
-    )
+    cut = Cut(
+        session.id, session.meter_serial, session.begin_wh, session.end_wh, session.begin_ms, session.end_ms
+    )  # fmt: skip
+    return SessionCut(cut, billable=session.billable)
 
 
 def ended_within(db: Connection, meters: Iterable[str], from_ms: int, to_ms: int) -> set[str]:

@@ -106,6 +106,24 @@ def test_a_session_takes_nothing_from_another_meter() -> None:
     assert within(Cut("s", "A", 100, 300), energy.segments) == 0
 
 
+@pytest.mark.parametrize(
+    ("cut", "part_wh"),
+    [
+        (Cut("begins later", None, 791, from_ms=QUARTER + 20_000), 0),
+        (Cut("ended before", None, 791, 1_633, from_ms=-QUARTER, to_ms=-20_000), 0),
+        (Cut("begins in it", None, 791, from_ms=QUARTER - 20_000), 209),
+        (Cut("ends in it", None, 791, 950, from_ms=-QUARTER, to_ms=20_000), 159),
+        (Cut("of no known time", None, 791), 209),
+    ],
+)
+def test_a_session_takes_nothing_before_it_began_and_after_it_ended_whatever_the_registers(
+    cut: Cut, part_wh: int
+) -> None:
+    """A meter without a serial number was exchanged: the old one's numbers say nothing of the new one's sessions."""
+    energy = measured([Known(reading(0, 500, None)), Known(reading(QUARTER, 1_000, None))])
+    assert within(cut, energy.segments) == part_wh
+
+
 def rolled(low: int, high: int, span_ms: int = 900_000, range_wh: int | None = 10 << 32) -> Any:
     def at(at_ms: int, wh: int) -> Known:
         return Known(Reading("m", at_ms, at_ms, TimeQuality.NTP, wh, serial="A", range_wh=range_wh))

@@ -311,6 +311,31 @@ async def test_example_6_a_meter_is_swapped(house: Any) -> None:
     assert any(event.kind == "meter_swapped" and event.keep for event in house.events)
 
 
+async def test_of_an_exchanged_meter_without_a_serial_number_a_session_takes_its_own_energy_only(house: Any) -> None:
+    """The session begins 20 s after the quarter hour of the exchange, which is looked at again while it goes on."""
+    house.meters.serials["m1"] = None
+    async with house.running():
+        await house.boundary("09:15:00")
+        house.at("09:20:00")
+        house.meters.registers["m1"] = (7_900, None)
+        house.meters.poll("m1")
+        await house.boundary("09:30:00", grid=(100_400, 0), m1=(207, None))
+        house.at("09:30:20")
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        k = house.clock.now_ms // 900_000 - 1
+        await house.db.run(lambda db: intervals.mark_dirty(db, k, k))
+        house.settlement._wake.set()
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+        house.at("09:40:00")
+        house.meters.registers["m1"] = (500, None)
+        await house.stop(1)
+        await house.until("SELECT state FROM session", "ended")
+        await house.boundary("09:45:00", grid=(100_800, 0))
+    [split] = await house.bodies("split.v1")
+    assert (split["energy_wh"], split["intervals"]) == (293, [k + 1])
+
+
 async def test_a_clock_that_was_guessed_keeps_the_interval_provisional(house: Any) -> None:
     """The shares are there; that the time is not sure is said."""
     house.clock.quality = TimeQuality.GUESSED
