@@ -26,7 +26,11 @@ RAMP_S = 5.0
 
 
 class Seat(NamedTuple):
-    """A connected car to be steered. `counted_ma`: what it counts with. No `grant`: it does not do what it is told."""
+    """A connected car to be steered. No `grant`: it does not do what it is told.
+
+    `counted_ma`: what it counts with; before its first limit at least what it draws, since what it was told before us
+    is not known.
+    """
 
     connector: Connector
     car: Car
@@ -97,11 +101,16 @@ class Paced:
 
 
 def pace(seats: Sequence[Seat], bounds: Bounds, raised: Sequence[Raised], now_s: float, duration_s: float) -> Paced:
-    """What to send now: reductions first, then renewals (at half of `duration_s`), then raises."""
+    """What to send now: reductions first, then renewals (at half of `duration_s`), then raises.
+
+    A first limit may be a raise, since nobody knows what was given before us: one that is no reduction of what counts
+    waits while its links carry too much. Until then the charger holds less, or just that.
+    """
     seats = [_room_lasts(seat, now_s) for seat in seats]
     recent = tuple(item for item in raised if now_s - item.at_s < RAMP_S)
     free = [seat for seat in seats if seat.car.book.flying is None and now_s >= seat.car.book.not_before_s]
-    tight = _tight(seats, bounds)
+    over = frozenset(link for link, taken in enumerate(bounds.taken) if taken > bounds.most[link])
+    tight = over | _tight(seats, bounds)
     down: list[Command] = []
     same: list[Command] = []
     rising: list[Seat] = []
@@ -112,7 +121,10 @@ def pace(seats: Sequence[Seat], bounds: Bounds, raised: Sequence[Raised], now_s:
                 rising.append(seat)
             elif current_ma is not None and _due(seat, now_s, duration_s):
                 same.append(_command(seat, current_ma, raising=False))
-        elif current_ma is None or _falls(seat, current_ma, tight):
+        elif current_ma is None:
+            if target_ma < seat.counted_ma or over.isdisjoint(seat.links):
+                down.append(_command(seat, target_ma, raising=False))
+        elif _falls(seat, current_ma, tight):
             down.append(_command(seat, target_ma, raising=False))
         elif _due(seat, now_s, duration_s):
             same.append(_command(seat, target_ma, raising=False))
@@ -169,7 +181,7 @@ def _falls(seat: Seat, current_ma: int, tight: frozenset[int]) -> bool:
 
 
 def _tight(seats: Sequence[Seat], bounds: Bounds) -> frozenset[int]:
-    """The links that carry too much, or too much for a minimum that is to begin."""
+    """The links that carry too much for a minimum that is to begin."""
     taken = list(bounds.taken)
     begins: set[int] = set()
     for seat in seats:
@@ -178,11 +190,7 @@ def _tight(seats: Sequence[Seat], bounds: Bounds) -> frozenset[int]:
             begins.update(seat.links)
             for link in seat.links:
                 taken[link] += missing_ma
-    return frozenset(
-        link
-        for link in range(len(taken))
-        if bounds.taken[link] > bounds.most[link] or (link in begins and taken[link] > bounds.careful[link])
-    )
+    return frozenset(link for link in begins if taken[link] > bounds.careful[link])
 
 
 def _raises(

@@ -438,3 +438,18 @@ async def test_after_a_restart_running_cars_go_on_and_nobody_is_paused() -> None
         for box in building.boxes.values():
             assert min(limit_ma for _, limit_ma, _ in box.limits) == 6000
             assert box.may_ma(building.clock.now_s) == 16000
+
+
+async def test_after_a_restart_nobody_gets_back_what_others_still_draw() -> None:
+    """a was told 0 A before the gateway died, and b holds 12 A: with a's fallback that is too much until b has less."""
+    boxes = (connector("a", fallback_ma=6000), connector("b"), connector("c", fallback_ma=6000))
+    async with living(*boxes, circuits=[circuit(limit_a=25, meter="grid", house_worst_ma=5000)]) as building:
+        a, b = building.start("a", 7), building.start("b", 8)
+        until_s = building.clock.now_s + 100
+        a.profile, b.profile = (0, until_s), (12_000, until_s)
+        b.answer_after_s = 4.0
+        await building.run(60, fits(building))
+        assert b.limits[0][1] == 6000, "what is too much is reduced at once"
+        assert a.limits[0][1] == 6000
+        assert a.limits[0][0] >= b.limits[0][0] + 4.0, "and given only when that is confirmed"
+        assert "charger_disobedient" not in building.kinds(), "b has 30 s to follow the first limit, too"
