@@ -19,11 +19,15 @@ from .boxes import SeededCharger
 from .plan import Box, Plan
 
 MIN_MA, MAX_MA = 6000, 16_000
-GRACE_S = {"": 25, "silent": 35, "lost": 45, "dead": 10**9}
-"""How long the sum may be too large where something outside has changed (design I1p); a dead gateway has no limits."""
+GRACE_S = {"": 25, "silent": 35, "lost": 45, "away": 45}
+"""How long the sum may be too large where something outside has changed (design I1p). `away`: the gateway was dead a
+moment ago, and every box is one that comes back."""
 
-ADJACENT_S = {"silent": 30.0, "lost": 150.0, "dead": 60.0}
+ADJACENT_S = {"silent": 30.0, "lost": 45.0, "away": 45.0}
 """A trouble explains what happens for so long after it is over."""
+
+ALONE_MS = 150_000
+"""So long after the gateway's death every limit has ended: the boxes keep to what they count with when alone."""
 
 TOLERANCE_MA = 200
 MAKE_ROOM_S = 8
@@ -50,8 +54,10 @@ class Watch:
 
     def __init__(self, plan: Plan, building: Building, chargers: Mapping[str, SeededCharger], clock: SiteClock) -> None:
         self.violations: list[Violation] = []
-        self.trouble: dict[str, str] = {"gateway": "dead"}
-        """What is wrong now or was a moment ago, by who: "silent", "lost" or "dead"."""
+        self.trouble: dict[str, str] = {}
+        """What is wrong now or was a moment ago, by who: "silent", "lost" or "away"."""
+        self._dead_ms: int | None = clock.utc_ms()
+        self._held: dict[str, int] = {}
         self._over: dict[str, float] = {}
         self._plan, self._building, self._chargers, self._clock = plan, building, chargers, clock
         self._over_s: dict[tuple[str, int], int] = {}
@@ -97,11 +103,19 @@ class Watch:
         elif what == "meter_silent":
             self._begin(str(data["meter"]), "silent")
         elif what in ("gateway_killed", "gateway_stopped"):
-            self._begin("gateway", "dead")
+            self._died()
         elif what in ("charger_back", "meter_back", "gateway_ready"):
             who = str(data.get("charger") or data.get("meter") or "gateway")
+            if what == "gateway_ready":
+                self._dead_ms = None
+                self._begin(who, "away")
             if who in self.trouble:
                 self._over[who] = self._clock.utc_ms() / 1000 + ADJACENT_S[self.trouble[who]]
+
+    def _died(self) -> None:
+        """From now on no limit is given: each box holds what it has confirmed, until that ends."""
+        now_ms = self._dead_ms = self._clock.utc_ms()
+        self._held = {name: charger.limit_ma(now_ms) for name, charger in self._chargers.items()}
 
     def _begin(self, who: str, kind: str) -> None:
         self.trouble[who] = kind
@@ -113,12 +127,33 @@ class Watch:
         for who in [who for who, until_s in self._over.items() if until_s <= now_ms / 1000]:
             del self._over[who], self.trouble[who]
         self._count()
-        self._judge()
+        self._alone(now_ms)
+        self._judge(now_ms)
+
+    def _alone(self, now_ms: int) -> None:
+        """Without the gateway a box offers at most its last confirmed limit, and from 150 s on its fallback (I1p)."""
+        if self._dead_ms is None:
+            return
+        settled = now_ms - self._dead_ms >= ALONE_MS
+        for box in self._plan.boxes:
+            charger = self._chargers[box.name]
+            if not charger.profiles:
+                continue  # it was never told a fallback: alone it counts with its maximum
+            fallback_ma = box.fallback_a * 1000
+            allowed_ma = fallback_ma if settled else max(self._held.get(box.name, 0), fallback_ma)
+            limit_ma = charger.limit_ma(now_ms)
+            if limit_ma > allowed_ma:
+                self._violated(
+                    "I1",
+                    f"{box.name} offers {limit_ma / 1000:g} A {(now_ms - self._dead_ms) / 1000:.0f} s after the "
+                    f"gateway's death, {'its fallback' if settled else 'its last limit'} is {allowed_ma / 1000:g} A",
+                    (f"alone {box.name}", 0),
+                )
 
     def _raised(self, charger: SeededCharger, before_ma: int) -> None:
         """A raise fits at the moment at which it arrives, beside whatever else the boxes may draw then."""
         self._count()
-        if not self._ready or self._may[charger.name] <= before_ma or self._unruly():
+        if not self._ready or self._may[charger.name] <= before_ma:
             return
         now_ms = self._clock.utc_ms()
         box = next(box for box in self._plan.boxes if box.name == charger.name)
@@ -133,8 +168,8 @@ class Watch:
                     ("raise", phase),
                 )
 
-    def _unruly(self) -> bool:
-        return "dead" in self.trouble.values() or any(charger.disobeys for charger in self._chargers.values())
+    def _disobeyed(self) -> bool:
+        return any(charger.disobeys for charger in self._chargers.values())
 
     def _count(self) -> None:
         """What each box may draw now; note where that grew by something else than a limit."""
@@ -155,19 +190,27 @@ class Watch:
                 if own[phase] > before[phase] and charger is not self._given:
                     self._outside_ms[phase] = now_ms
 
-    def _judge(self) -> None:
-        """How long each node has been too full for."""
+    def _judge(self, now_ms: int) -> None:
+        """How long each node has been too full for. What no gateway is there to reduce is not judged until 150 s."""
         if not self._ready:
             return  # a box that was never connected since it was new: nobody could tell it anything
+        if self._dead_ms is not None and (now_ms - self._dead_ms < ALONE_MS or self._disobeyed()):
+            self._over_s.clear()
+            return
         grace_s = max((GRACE_S[kind] for kind in self.trouble.values()), default=0)
         # The design gives 45 s for one lost or disobedient box; several at once come one after the other.
         unruly = sum(kind == "lost" for kind in self.trouble.values())
-        unruly += sum(charger.quirk == "no_zero" for charger in self._chargers.values())
+        unruly += sum(self._held_up(charger, now_ms) for charger in self._chargers.values())
         grace_s = max(grace_s, GRACE_S["lost"] * unruly)
         for phase in range(3):
             self._node("garage", phase, 0, self._plan.garage_fuse_a * 1000, max(grace_s, MAKE_ROOM_S))
             rest_ma = self._rest_ma(phase)
             self._node("house", phase, rest_ma, self._plan.house_limit_ma, max(grace_s, GRACE_S[""]))
+
+    @staticmethod
+    def _held_up(charger: SeededCharger, now_ms: int) -> bool:
+        """It was told 0 A and cannot hold it."""
+        return charger.quirk == "no_zero" and charger.outlet.draw_ma > charger.limit_ma(now_ms)
 
     def _node(self, circuit: str, phase: int, rest_ma: int, limit_ma: int, grace_s: int) -> None:
         key = (circuit, phase)
