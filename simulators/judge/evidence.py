@@ -16,9 +16,6 @@ from simulators.judge.wire import Frame, Traffic, frame
 
 Row = tuple[Any, ...]
 
-SEEN_MS = 20_000
-"""So long after an exchange the new meter is known: its level contradicts, its serial is read, a reading agrees."""
-
 
 class NoEvidenceError(Exception):
     """A file or a fact that a check needs is not there: the check fails, it never passes."""
@@ -76,8 +73,13 @@ class Evidence:
 
     @cached_property
     def slack_ms(self) -> int:
-        """How far two logs of one event may lie apart: 5 real ms beside the stall, and what a stepped clock is off."""
-        return round(self.speed * 5) + self.widen_ms + int(self.scale.get("clock_off_ms", 0))
+        """How far two logs of one event may lie apart, both written outside the gateway: 5 real ms beside the stall."""
+        return round(self.speed * 5) + self.widen_ms
+
+    @cached_property
+    def stated_ms(self) -> int:
+        """How far a time that the gateway states may lie beside a log: what its clock was stepped by comes on top."""
+        return self.slack_ms + int(self.scale.get("clock_off_ms", 0))
 
     @cached_property
     def must_show(self) -> bool:
@@ -148,33 +150,10 @@ class Evidence:
                 since.pop()
         return spans + [(subject, since[0], self.end_ms) for subject, since in open_since.items() if since]
 
-    def dead_ms(self, since_ms: int, until_ms: int) -> int:
-        """How long there was no gateway in a stretch of time."""
-        alive = sum(max(0, min(until_ms, end) - max(since_ms, begin)) for begin, end in self.lives)
-        return until_ms - since_ms - alive
-
-    def silent_ms(self, meter: str, since_ms: int, until_ms: int) -> int:
-        """How long a meter gave nothing that could be believed, in a stretch of time."""
-        return sum(
-            max(0, min(until_ms, end) - max(since_ms, begin))
-            for which, begin, end in self.spans("meter_silent", "meter_back", "meter")
-            if which == meter
-        )
-
-    def unmetered_ms(self, meter: str, since_ms: int, until_ms: int) -> int:
-        """How much of a stretch an exchange leaves unmetered that the gateway was not there to see.
-
-        It must be there for `SEEN_MS` to know the new meter: a gateway that dies before has not kept the old register.
-        What the old meter counted since its last kept register is lost with it: nobody can read it any more, and the
-        newest kept one may be that of the quarter hour. It ends where the gateway is there again.
-        """
-        longest = 0
-        for told in self.told("meter_exchanged"):
-            there = any(since <= told.at_ms and told.at_ms + SEEN_MS <= until for since, until in self.lives)
-            if told.data["meter"] == meter and since_ms <= told.at_ms < until_ms and not there:
-                back = min((since for since, _ in self.lives if since > told.at_ms), default=until_ms)
-                longest = max(longest, min(back, until_ms) - since_ms)
-        return longest
+    def silent_at(self, meter: str, at_ms: int) -> bool:
+        """The meter gave nothing that could be believed just then."""
+        spans = self.spans("meter_silent", "meter_back", "meter")
+        return any(which == meter and since <= at_ms <= back for which, since, back in spans)
 
     def jump_wh(self, meter: str, since_ms: int, until_ms: int) -> float | None:
         """By how much the true register changed because another meter was put in; None where that did not happen."""
@@ -187,23 +166,32 @@ class Evidence:
 
     def delay_ms(self, charger: str, at_ms: int) -> int:
         """How much longer than usual a frame that reaches a box at a time may have been on its way."""
+        return self._slowed_ms("charger_slow", "charger_fast", "charger", charger, at_ms)
+
+    def latency_ms(self, at_ms: int) -> int:
+        """How much longer than usual a frame on the uplink that arrives at a time may have been on its way."""
+        return self._slowed_ms("uplink_slow", "uplink_fast", "link", "csms", at_ms)
+
+    def _slowed_ms(self, begins: str, ends: str, key: str, subject: str, at_ms: int) -> int:
         steps = [(0, 0)]  # since when, how much: several at once add up
-        for told in self.told("charger_slow", "charger_fast"):
-            if told.data["charger"] == charger:
+        for told in self.told(begins, ends):
+            if told.data[key] == subject:
                 change = int(told.data["ms"])
-                steps.append((told.at_ms, steps[-1][1] + (change if told.what == "charger_slow" else -change)))
+                steps.append((told.at_ms, steps[-1][1] + (change if told.what == begins else -change)))
         longest = max(delay for _, delay in steps)
-        ends = [since for since, _ in steps[1:]] + [max(at_ms, self.end_ms) + 1]
+        until = [since for since, _ in steps[1:]] + [max(at_ms, self.end_ms) + 1]
         return max(
             delay
-            for (since, delay), end in zip(steps, ends, strict=True)
+            for (since, delay), end in zip(steps, until, strict=True)
             if since <= at_ms and at_ms - longest < end
         )  # fmt: skip
 
-    def lied(self, meter: str, since_ms: int, until_ms: int) -> bool:
-        """The meter answered with a register that stood still, some time between."""
+    def lied_ms(self, meter: str, at_ms: int) -> int:
+        """For how long the register that a meter gave had stood still at a moment, while power flowed."""
         spans = self.spans("meter_lies", "meter_honest", "meter")
-        return any(which == meter and since <= until_ms and since_ms <= end for which, since, end in spans)
+        return max(
+            (at_ms - since for which, since, end in spans if which == meter and since <= at_ms <= end), default=0
+        )
 
     @cached_property
     def traffic(self) -> Traffic:

@@ -7,7 +7,6 @@ charger; above 1.45 at most 5 s; from 150 s after the gateway's death the fallba
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from simulators.judge.evidence import Evidence, NoEvidenceError
 from simulators.judge.place import Box
@@ -18,9 +17,14 @@ from simulators.judge.wire import CALL, Frame
 OVER_100_MS, OVER_100_SILENT_MS, OVER_100_LOST_MS, OVER_145_MS = 25_000, 35_000, 45_000, 5_000
 ALONE_AFTER_MS = 150_000
 CAR_STARTS_MS = 3_000
-CAR_FOLLOWS_MS = 13_000
-"""How long a box and a car need to follow a limit that has just ended (IEC 61851-1: 5 s, some cars 7 s more)."""
+CAR_FOLLOWS_MS, SLOWEST_CAR_MS = 6_000, 12_000
+"""How late a car follows what it is offered where the story does not say (`car_plugged`), and the slowest there is
+(IEC 61851-1: 5 s, some cars 7 s more)."""
 
+LOOKS_MS = 2_000
+"""The building looks at the box's offer and at the car's draw once a second each: so much later both may be seen."""
+
+NEVER_MS = 10**15
 TOLERANCE_MA = 100
 ADJACENT_MS = 150_000
 """A lost charger or a silent meter explains an overload for so long after it is back."""
@@ -50,7 +54,7 @@ def _fuses(evidence: Evidence, notes: Notes) -> None:
         elif kind in longest:
             lasted = _while_alive(evidence, int(at_ms), round(float(seconds) * 1000))
             longest[kind] = max(longest[kind], lasted)
-            bound = OVER_145_MS if kind == "over_145" else _bound(evidence, int(at_ms), float(seconds))
+            bound = OVER_145_MS if kind == "over_145" else _bound(evidence, circuit, int(at_ms), float(seconds))
             level = "1.45" if kind == "over_145" else "1.00"
             notes.expect(
                 lasted <= bound + evidence.widen_ms,
@@ -68,22 +72,24 @@ def _while_alive(evidence: Evidence, at_ms: int, lasted_ms: int) -> int:
     return max(0, *parts)
 
 
-def _bound(evidence: Evidence, at_ms: int, seconds: float) -> int:
+def _bound(evidence: Evidence, circuit: str, at_ms: int, seconds: float) -> int:
+    """What one event may last: longer where the circuit's own meter is silent, or one of its chargers lost."""
     until = at_ms + round(seconds * 1000)
 
-    def near(spans: list[tuple[str, int, int]]) -> bool:
-        return any(since <= until and at_ms <= end + ADJACENT_MS for _, since, end in spans)
+    def near(spans: list[tuple[str, int, int]], whose: frozenset[str]) -> bool:
+        return any(who in whose and since <= until and at_ms <= end + ADJACENT_MS for who, since, end in spans)
 
-    if near(evidence.spans("charger_lost", "charger_back", "charger")):
+    place = evidence.place
+    if near(evidence.spans("charger_lost", "charger_back", "charger"), place.boxes_on(circuit)):
         return OVER_100_LOST_MS
-    if near(evidence.spans("meter_silent", "meter_back", "meter")):
+    if near(evidence.spans("meter_silent", "meter_back", "meter"), place.meters_on(circuit)):
         return OVER_100_SILENT_MS
     return OVER_100_MS
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit of one transaction that the charger has confirmed: in force from `since` until `until` (site ms)."""
+    """A limit that is in force from `since` until `until` (site ms): one that the charger has confirmed, or alone."""
 
     since_ms: int
     until_ms: int
@@ -126,8 +132,6 @@ def _box_alone(
     alone = [row for row in rows if row[0] >= death_ms]
     if not notes.expect(bool(alone), f"nothing is known of what {box.id} drew while the gateway was dead"):
         return 0, 0
-    if _disobeyed(evidence, box.id, death_ms - CAR_FOLLOWS_MS, until_ms):
-        return 0, 0
     least = max(
         (int(told.data["ma"]) for told in evidence.told("charger_holds") if told.data["charger"] == box.id), default=0
     )
@@ -143,42 +147,58 @@ def _box_alone(
         after_ms = at_ms - death_ms
         settled = after_ms >= ALONE_AFTER_MS + evidence.widen_ms
         most = max(most, current_ma) if settled else most
+        what = "its fallback" if settled else "its last confirmed limit"
         allowed = box.fallback_ma if settled else _allowed(evidence, box, limits, at_ms)
+        if _disobeyed(evidence, box.id, at_ms):
+            what, allowed = "its maximum", box.max_ma
         notes.expect(
             current_ma <= max(allowed, least) + TOLERANCE_MA,
             f"{box.id} drew {current_ma / 1000:.1f} A {after_ms / 1000:.0f} s after the gateway's death, "
-            f"{'its fallback' if settled else 'its last confirmed limit'} is {allowed / 1000:.1f} A",
+            f"{what} is {allowed / 1000:.1f} A",
         )
     return sum(row[1] > TOLERANCE_MA for row in alone), most
 
 
-def _disobeyed(evidence: Evidence, box: str, since_ms: int, until_ms: int) -> bool:
-    """It was broken on purpose: it ignored what it was told."""
+def _disobeyed(evidence: Evidence, box: str, at_ms: int) -> bool:
+    """It is broken on purpose: it ignores what it was told, or did until a moment ago."""
     open_ms: int | None = None
     for told in evidence.told("charger_lost", "charger_back"):
         if told.data.get("charger") != box:
             continue
         if told.what == "charger_lost" and told.data.get("disobeys"):
             open_ms = told.at_ms
-        elif open_ms is not None and open_ms <= until_ms and since_ms <= told.at_ms + CAR_FOLLOWS_MS:
-            return True
         elif told.what == "charger_back":
+            if open_ms is not None and open_ms <= at_ms <= told.at_ms + _follows_ms(evidence, box, at_ms):
+                return True
             open_ms = None
-    return open_ms is not None and open_ms <= until_ms
+    return open_ms is not None and open_ms <= at_ms
+
+
+def _follows_ms(evidence: Evidence, box: str, at_ms: int) -> int:
+    """How late the car at a box follows what it is offered, with the seconds in which the building looks."""
+    cars = [told for told in evidence.told("car_plugged") if told.data["charger"] == box and told.at_ms <= at_ms]
+    follows_ms = int(cars[-1].data["follows_ms"]) if cars else CAR_FOLLOWS_MS
+    return min(follows_ms, SLOWEST_CAR_MS) + LOOKS_MS + evidence.widen_ms
 
 
 def _allowed(evidence: Evidence, box: Box, limits: list[Limit], at_ms: int) -> int:
-    """The largest current that was in force in the last moments: a confirmed limit until it ends, then the fallback."""
-    follow_ms = CAR_FOLLOWS_MS + evidence.widen_ms
-    newest = max((limit for limit in limits if limit.since_ms <= at_ms), key=lambda one: one.since_ms, default=None)
-    if newest is None:
-        return box.fallback_ma
-    in_force = [newest.limit_ma] if at_ms <= newest.until_ms + follow_ms else []
-    if at_ms > newest.until_ms - evidence.slack_ms:
-        in_force.append(box.fallback_ma)
-    known = sorted((limit for limit in limits if limit.since_ms <= at_ms), key=lambda one: one.since_ms)
-    in_force += [old.limit_ma for old, new in pairwise(known) if at_ms - new.since_ms <= follow_ms]
-    return max(in_force)
+    """The largest current that was in force while the car could still be following it: confirmed limits until they end
+    or others replace them, and the fallback where there is none."""
+    since_ms = at_ms - _follows_ms(evidence, box.id, at_ms)
+    in_force = _in_force(box, limits, evidence.stated_ms)
+    return max(limit.limit_ma for limit in in_force if limit.since_ms <= at_ms and since_ms <= limit.until_ms)
+
+
+def _in_force(box: Box, limits: list[Limit], slack_ms: int) -> list[Limit]:
+    """What a box offers at all times: each limit until the next, the fallback before, between and after them."""
+    ordered = sorted(limits, key=lambda one: one.since_ms)
+    ends = [*(limit.since_ms for limit in ordered[1:]), NEVER_MS]
+    found = [Limit(-NEVER_MS, ordered[0].since_ms if ordered else NEVER_MS, box.fallback_ma)]
+    for limit, next_ms in zip(ordered, ends, strict=True):
+        found.append(Limit(limit.since_ms, min(limit.until_ms + slack_ms, next_ms), limit.limit_ma))
+        if limit.until_ms - slack_ms < next_ms:
+            found.append(Limit(limit.until_ms - slack_ms, next_ms, box.fallback_ma))
+    return found
 
 
 def confirmed_limits(evidence: Evidence) -> dict[str, list[Limit]]:
@@ -190,7 +210,7 @@ def confirmed_limits(evidence: Evidence) -> dict[str, list[Limit]]:
         if not seen.up and seen.kind == CALL and seen.action == "SetChargingProfile":
             asked[key] = seen
         elif seen.up and key in asked and seen.payload.get("status") == "Accepted":
-            limit = _limit(asked.pop(key), seen.at_ms)
+            limit = _limit(evidence, asked.pop(key), seen.at_ms)
             if limit is not None:
                 limits.setdefault(seen.charger, []).append(limit)
     if not limits:
@@ -198,14 +218,20 @@ def confirmed_limits(evidence: Evidence) -> dict[str, list[Limit]]:
     return limits
 
 
-def _limit(asked: Frame, at_ms: int) -> Limit | None:
+def _limit(evidence: Evidence, asked: Frame, at_ms: int) -> Limit | None:
+    """A TxProfile ends with its duration, from its own start where it has one, and with its transaction."""
     profile = asked.payload["csChargingProfiles"]
     if profile["chargingProfilePurpose"] != "TxProfile":
         return None
     schedule = profile["chargingSchedule"]
     duration_ms = round(float(schedule.get("duration", 10**9)) * 1000)
-    begins_ms = parse_utc(schedule["startSchedule"]) if "startSchedule" in schedule else at_ms
-    return Limit(at_ms, begins_ms + duration_ms, round(float(schedule["chargingSchedulePeriod"][0]["limit"]) * 1000))
+    absolute = profile.get("chargingProfileKind") == "Absolute" and "startSchedule" in schedule
+    begins_ms = parse_utc(schedule["startSchedule"]) if absolute else at_ms
+    until_ms = begins_ms + duration_ms
+    stop = evidence.traffic.stops.get((asked.charger, int(profile.get("transactionId", -1))))
+    if stop is not None:
+        until_ms = min(until_ms, parse_utc(str(stop.payload["timestamp"])))
+    return Limit(at_ms, until_ms, round(float(schedule["chargingSchedulePeriod"][0]["limit"]) * 1000))
 
 
 def _phase(phase: object) -> str:

@@ -40,6 +40,7 @@ def check(evidence: Evidence) -> Finding:
         _in_order(charger, first, evidence.traffic, notes)
         reorders = any(told.data["charger"] == charger for told in evidence.told("charger_reorders"))
         _known_ids(charger, first, evidence.traffic, notes, reorders=reorders)
+    _own_ids(evidence.traffic, notes)
     _answered(evidence.traffic, notes)
     _opened_once(evidence, received, notes)
     notes.figure("messages at the CSMS", sum(len(messages) for messages in received.values()))
@@ -87,29 +88,45 @@ def _known_ids(charger: str, messages: list[Message], traffic: Traffic, notes: N
     Nothing of a transaction comes after its stop, but from a charger that itself sends it so: then `_in_order` judges.
     """
     started: set[int] = set()
-    stage: dict[int, int] = {}
+    stage: dict[int, int] = {}  # by the charger's id: a central system may give one of its own away twice
     for message in messages:
         if message.action == "StartTransaction":
             answers = traffic.csms_answers.get((charger, message.message_id), [])
-            given = {int(answer.payload["transactionId"]) for answer in answers if "transactionId" in answer.payload}
-            started |= given
-            for again in given & stage.keys():
-                stage[again] = 0  # a central system that gives an id away twice: it begins anew
+            started |= {int(answer.payload["transactionId"]) for answer in answers if "transactionId" in answer.payload}
             continue
         named = int(message.payload["transactionId"])
         what = f"{charger}: {message.action} {message.message_id}"
         if not notes.expect(named in started, f"{what} names transaction {named}, which the CSMS has not started"):
             continue
         exchange = traffic.exchanges.get((charger, message.message_id))
-        if exchange is not None:
-            local_id = int(exchange.payload["transactionId"])
-            meant = traffic.csms_ids.get((charger, local_id), set())
+        if exchange is None:
+            continue  # told: it is not the charger's
+        local_id = int(exchange.payload["transactionId"])
+        meant = traffic.csms_ids.get((charger, local_id), set())
+        notes.expect(
+            named in meant, f"{what} names transaction {named}; the charger means its {local_id}, {sorted(meant)}"
+        )
+        stop = traffic.stops.get((charger, local_id))
+        so_sent = reorders and stop is not None and stop.order < exchange.order
+        in_stage = stage.get(local_id, 0) <= STAGE[message.action]
+        notes.expect(in_stage or so_sent, f"{what} came after the stop of {named}")
+        stage[local_id] = max(stage.get(local_id, 0), STAGE[message.action])
+
+
+def _own_ids(traffic: Traffic, notes: Notes) -> None:
+    """No two starts of a charger are given one id (design 5.3: an id is never used again toward a charger)."""
+    given: dict[tuple[str, int], str] = {}
+    for exchange in traffic.exchanges.values():
+        if exchange.action != "StartTransaction":
+            continue
+        ids = {int(answer.payload["transactionId"]) for answer in exchange.results if "transactionId" in answer.payload}
+        for local_id in ids:
+            first = given.setdefault((exchange.charger, local_id), exchange.message_id)
             notes.expect(
-                named in meant, f"{what} names transaction {named}; the charger means its {local_id}, {sorted(meant)}"
+                first == exchange.message_id,
+                f"{exchange.charger}: {first} and {exchange.message_id} were both given transaction {local_id}",
             )
-        in_stage = stage.get(named, 0) <= STAGE[message.action]
-        notes.expect(in_stage or reorders, f"{what} came after the stop of {named}")
-        stage[named] = max(stage.get(named, 0), STAGE[message.action])
+        notes.expect(len(ids) < 2, f"{exchange.charger}: {exchange.message_id} was given transactions {sorted(ids)}")
 
 
 def _answered(traffic: Traffic, notes: Notes) -> None:

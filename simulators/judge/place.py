@@ -12,6 +12,7 @@ class Box:
     """A charger; currents in mA per phase."""
 
     id: str
+    circuits: frozenset[str]
     fallback_ma: int
     max_ma: int
     meters: dict[int, str]
@@ -22,7 +23,8 @@ class Box:
 class Place:
     """Who and what is in the building. `meters_of` are the meters whose sum is a participant's consumption.
 
-    `call_timeout_s` is how long the gateway waits for an answer, in link time.
+    `call_timeout_s` is how long the gateway waits for an answer, in link time; `parents` and `circuit_meters` are by
+    circuit, None where it has none.
     """
 
     timezone: ZoneInfo
@@ -30,6 +32,8 @@ class Place:
     call_timeout_s: float
     boxes: dict[str, Box]
     circuits: tuple[str, ...]
+    parents: dict[str, str | None]
+    circuit_meters: dict[str, str | None]
     grid: str
     producers: tuple[str, ...]
     batteries: tuple[str, ...]
@@ -38,6 +42,26 @@ class Place:
     common_ceiling_w: int | None
     meters_of: dict[str, tuple[str, ...]]
     tenants: dict[str, str]
+
+    def boxes_on(self, circuit: str) -> frozenset[str]:
+        """The chargers on a circuit and on those below it; one whose circuit is not said is on each."""
+        return frozenset(box.id for box in self.boxes.values() if not box.circuits or self._above(box) & {circuit})
+
+    def meters_on(self, circuit: str) -> frozenset[str]:
+        """A circuit's own meter; where it has none, those of its chargers."""
+        own = self.circuit_meters.get(circuit)
+        if own is not None:
+            return frozenset({own})
+        return frozenset(meter for box in self.boxes_on(circuit) for meter in self.boxes[box].meters.values())
+
+    def _above(self, box: Box) -> set[str]:
+        found: set[str] = set()
+        for circuit in box.circuits:
+            here: str | None = circuit
+            while here is not None and here not in found:
+                found.add(here)
+                here = self.parents.get(here)
+        return found
 
 
 def place(site: dict[str, Any]) -> Place:
@@ -56,6 +80,8 @@ def place(site: dict[str, Any]) -> Place:
         call_timeout_s=float(site.get("ocpp", {}).get("call_timeout_s", 15)),
         boxes=boxes,
         circuits=tuple(circuit["id"] for circuit in site.get("circuit", [])),
+        parents={circuit["id"]: circuit.get("parent") for circuit in site.get("circuit", [])},
+        circuit_meters={circuit["id"]: circuit.get("meter") for circuit in site.get("circuit", [])},
         grid=roles["grid"][0],
         producers=tuple(roles.get("production", ())),
         batteries=tuple(roles.get("battery", ())),
@@ -81,6 +107,9 @@ def _box(charger: dict[str, Any], defaults: dict[str, Any]) -> Box:
 
     return Box(
         id=charger["id"],
+        circuits=frozenset(
+            str(circuit) for _, entry in numbered if (circuit := entry.get("circuit", charger.get("circuit")))
+        ),
         fallback_ma=milliampere("fallback_a"),
         max_ma=milliampere("max_a"),
         meters={number: entry["meter"] for number, entry in numbered if entry.get("meter")},

@@ -9,15 +9,16 @@ from simulators.judge.counters import advanced_wh
 from simulators.judge.evidence import Evidence
 from simulators.judge.place import Place
 from simulators.judge.records import Body, interval_versions
-from simulators.judge.skews import compare_with_truth
+from simulators.judge.runs import sums_match_registers
+from simulators.judge.skews import ServedLog, compare_with_truth
 from simulators.judge.times import QUARTER_MS, grid_class, local_clock, parse_utc
 from simulators.judge.verdict import Finding, Notes
 
-SERIAL_MS = 30_000
-"""So long after an exchange the gateway may still not know the new meter (skews.EXCHANGE_MS)."""
-
 BOUNDARY_WAIT_MS = 10_000
 """A boundary register is read within this time (design rule 4)."""
+
+CAUGHT_UP_MS = 60_000
+"""A boundary that could not be written is, so soon after the disk has room again."""
 
 
 def check(evidence: Evidence) -> Finding:
@@ -33,7 +34,10 @@ def check(evidence: Evidence) -> Finding:
         for body in ordered:
             largest = max(largest, carry_arithmetic(body, quarter_name(evidence, body), notes))
     carried_on(evidence, versions, notes)
-    compare_with_truth(evidence, newest, notes)
+    log = ServedLog(evidence)
+    _begin_once(evidence, newest, log, notes)
+    compare_with_truth(evidence, newest, log, notes)
+    sums_match_registers(evidence, {int(body["k"]): body for body in newest}, log, notes)
     notes.figure("quarter hours", len(newest))
     notes.figure("corrected", sum(len(ordered) > 1 for ordered in versions.values()))
     notes.figure("largest carry", f"{largest / NANO:.3f} Wh")
@@ -72,8 +76,11 @@ def _chain(evidence: Evidence, versions: Versions, notes: Notes) -> None:
 
 
 def _moved(body: Body, meter: str) -> tuple[int, int] | None:
-    """(import, export) Wh between the boundary registers; None where one is missing."""
-    before, after = body["at_start"].get(meter), body["at_end"].get(meter)
+    """(import, export) Wh between the boundary registers; None where one is missing.
+
+    The first quarter hour of a meter begins with its first register of all (`begins`).
+    """
+    before, after = body["at_start"].get(meter) or body.get("begins", {}).get(meter), body["at_end"].get(meter)
     if before is None or after is None or before["import_wh"] is None or after["import_wh"] is None:
         return None
     return after["import_wh"] - before["import_wh"], (after["export_wh"] or 0) - (before["export_wh"] or 0)
@@ -88,18 +95,17 @@ def _closes(evidence: Evidence, body: Body, notes: Notes) -> None:
     """Sums of one quarter hour."""
     name = quarter_name(evidence, body)
     lacking = [meter for meter in _meters(evidence.place) if _moved(body, meter) is None]
-    if lacking:
-        for meter in lacking:
-            named = bool(body["missing"]) or all(share["estimated"] for share in body["shares"])
-            notes.expect(named, f"{name}: nothing of {meter}, and it does not say so")
-            _explained(evidence, body, meter, notes)
+    for meter in _meters(evidence.place):
+        _explained(evidence, body, meter, notes)
+    if body["consumption_wh"] is None or body["solar_wh"] is None:
+        _unsettled(evidence, body, lacking, name, notes)
         return
-    settled = body["consumption_wh"] is not None and body["solar_wh"] is not None
-    if not settled and _exchanged(evidence, body):
-        return  # what a meter that was replaced has counted is not known, and said so
-    if not notes.expect(settled, f"{name}: all its registers are known, yet it was not settled: {body['missing']}"):
-        return
-    _balance(evidence.place, body, name, notes)
+    marked = [share["participant"] for share in body["shares"] if share["estimated"]]
+    notes.expect(
+        len(marked) == (len(body["shares"]) if lacking else 0),
+        f"{name}: {', '.join(marked) or 'nobody'} is marked as estimated, {', '.join(lacking) or 'nothing'} is missing",
+    )
+    _balance(evidence.place, body, lacking, name, notes)
     solar = sum(share["solar_wh"] for share in body["shares"])
     consumed = sum(share["wh"] for share in body["shares"])
     notes.expect(
@@ -112,7 +118,35 @@ def _closes(evidence: Evidence, body: Body, notes: Notes) -> None:
         f"with an imbalance of {body['imbalance_wh']}",
     )
     for share in body["shares"]:
-        _share(evidence, body, share, name, notes)
+        _share(evidence, body, share, lacking, name, notes)
+
+
+def _unsettled(evidence: Evidence, body: Body, lacking: list[str], name: str, notes: Notes) -> None:
+    """Not settled is only what lacks a register for good, or had another meter put in; and each of these is named."""
+    exchanged = [meter for meter in _meters(evidence.place) if _exchanged(evidence, body, meter)]
+    if not notes.expect(
+        bool(lacking or exchanged), f"{name}: all its registers are known, yet it was not settled: {body['missing']}"
+    ):
+        return
+    named = [meter for meter in {*lacking, *exchanged} if any(f"meter {meter}:" in text for text in body["missing"])]
+    notes.expect(bool(named), f"{name}: nothing of {', '.join(lacking or exchanged)}, and it does not say so")
+    notes.expect(not body["shares"], f"{name}: it was not settled, and gives shares")
+
+
+def _begin_once(evidence: Evidence, newest: list[Body], log: ServedLog, notes: Notes) -> None:
+    """Only the very first register of a meter may stand for a boundary, within its quarter hour, and it gave it."""
+    seen: set[str] = set()
+    for body in newest:
+        name = quarter_name(evidence, body)
+        for meter, first in body.get("begins", {}).items():
+            notes.expect(
+                meter not in seen and body["at_start"].get(meter) is None,
+                f"{name}: begins with a register of {meter}, which was read before",
+            )
+            notes.expect(log.gave(meter, first), f"{name}: {meter} gave no {first['import_wh']} Wh to begin with")
+            within = body["k"] * QUARTER_MS <= int(first["requested_ms"]) < (body["k"] + 1) * QUARTER_MS
+            notes.expect(within, f"{name}: begins with a register of {meter} that lies outside")
+        seen |= {meter for side in ("at_start", "at_end") for meter, stated in body[side].items() if stated is not None}
 
 
 def _explained(evidence: Evidence, body: Body, meter: str, notes: Notes) -> None:
@@ -127,13 +161,25 @@ def _explained(evidence: Evidence, body: Body, meter: str, notes: Notes) -> None
             which == meter and since <= until and at_ms <= end
             for which, since, end in evidence.spans("meter_silent", "meter_back", "meter")
         )
-        full = any(since <= until and at_ms <= end for _, since, end in evidence.spans("disk_full", "disk_mended", ""))
+        full = any(
+            since <= until and at_ms <= mended and not _lived(evidence, at_ms, mended + CAUGHT_UP_MS)
+            for _, since, mended in evidence.spans("disk_full", "disk_mended", "")
+        )
         notes.expect(
             silent or full or not there, f"{quarter_name(evidence, body)}: no register of {meter} {side}, for no reason"
         )
 
 
-def _balance(place: Place, body: Body, name: str, notes: Notes) -> None:
+def _lived(evidence: Evidence, since_ms: int, until_ms: int) -> bool:
+    """One life of the gateway spans all of it: what it has read and could not write is not lost."""
+    return any(since <= since_ms and until_ms <= until for since, until in evidence.lives)
+
+
+def _balance(place: Place, body: Body, lacking: list[str], name: str, notes: Notes) -> None:
+    """What the house consumed, from its registers; where one is estimated, from what is stated for it."""
+    if {place.grid, *place.producers, *place.batteries} & set(lacking):
+        _stated_balance(place, body, name, notes)
+        return
     grid = _moved(body, place.grid) or (0, 0)
     produced = sum(max(_moved(body, meter) or (0, 0)) for meter in place.producers)
     charged = sum((_moved(body, meter) or (0, 0))[0] for meter in place.batteries)
@@ -152,14 +198,28 @@ def _balance(place: Place, body: Body, name: str, notes: Notes) -> None:
         notes.expect(body["solar_wh"] == own, f"{name}: {body['solar_wh']} Wh own solar, production - export = {own}")
 
 
-def _exchanged(evidence: Evidence, body: Body, meters: tuple[str, ...] | None = None) -> bool:
-    """Another meter was put in at one of these places (None: anywhere) in this quarter hour."""
-    span = (body["k"] * QUARTER_MS - SERIAL_MS, (body["k"] + 1) * QUARTER_MS + BOUNDARY_WAIT_MS)
-    places = _meters(evidence.place) if meters is None else meters
-    return any(evidence.jump_wh(meter, *span) is not None for meter in places)
+def _stated_balance(place: Place, body: Body, name: str, notes: Notes) -> None:
+    """import + production + discharge - export - charge = consumption, of which solar is what was not exported."""
+    made = body["production_wh"] - body["export_wh"]
+    house = body["import_wh"] + made + body["battery_discharge_wh"] - body["battery_charge_wh"]
+    notes.expect(
+        body["consumption_wh"] == house, f"{name}: consumption {body['consumption_wh']} Wh, the balance {house}"
+    )
+    own = min(max(0, made), max(0, house))
+    notes.expect(
+        bool(place.batteries) or body["solar_wh"] == own, f"{name}: {body['solar_wh']} Wh own solar, stated are {own}"
+    )
 
 
-def _share(evidence: Evidence, body: Body, share: Body, name: str, notes: Notes) -> None:
+def _exchanged(evidence: Evidence, body: Body, meter: str) -> bool:
+    """Another meter was put in at this place between the two registers of this quarter hour."""
+    before, after = body["at_start"].get(meter), body["at_end"].get(meter)
+    since_ms = body["k"] * QUARTER_MS if before is None else int(before["requested_ms"])
+    until_ms = (body["k"] + 1) * QUARTER_MS + BOUNDARY_WAIT_MS if after is None else int(after["replied_ms"])
+    return evidence.jump_wh(meter, since_ms - evidence.stated_ms, until_ms + evidence.stated_ms) is not None
+
+
+def _share(evidence: Evidence, body: Body, share: Body, lacking: list[str], name: str, notes: Notes) -> None:
     who = f"{name}, {share['participant']}"
     place = evidence.place
     wh, solar = share["wh"], share["solar_wh"]
@@ -168,7 +228,8 @@ def _share(evidence: Evidence, body: Body, share: Body, name: str, notes: Notes)
         f"{who}: {wh} Wh is not solar {solar} + grid {share['grid_wh']}",
     )
     meters = place.meters_of.get(share["participant"], ())
-    if meters and not _exchanged(evidence, body, meters):
+    known = not set(meters) & set(lacking) and not any(_exchanged(evidence, body, meter) for meter in meters)
+    if meters and known:
         metered = sum(advanced_wh(evidence, meter, (_moved(body, meter) or (0, 0))[0]) for meter in meters)
         notes.expect(wh == metered, f"{who}: {wh} Wh, its meters say {metered}")
     elif not meters and place.common_ceiling_w is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 
 from simulators.judge.counters import advanced_wh, shown_wh, step_wh
@@ -11,15 +12,23 @@ from simulators.judge.evidence import Evidence
 from simulators.judge.records import Body, Session, interval_versions, sessions
 from simulators.judge.times import QUARTER_MS, grid_class, parse_utc
 from simulators.judge.verdict import Finding, Notes
+from simulators.judge.wire import Exchange
 
 BEGIN_AGE_MS = 5_000
 """The begin register is at most so old when the start is handled (design rule 12)."""
 
-END_WAIT_MS = 60_000
-"""The end register is read so soon after the stop."""
+FIRST = 3
+"""The end register is among the first readings that can be believed: one waits for a second that agrees (after a start
+of the gateway, or another meter), one may get lost on its way."""
+
+READ_MS = 2_500
+"""A meter is asked and has answered within this time (link time: two requests of 0.5 s, and others on its line)."""
+
+LATE_MS, WIRE_MS = 10_000, 2_000
+"""A stop that came later than this (site time, and link time on top) was kept by the box: it is one of the past."""
 
 TIME_MS = 15_000
-"""The session's begin and end lie so close to the start and stop on the charger's wire."""
+"""The session's stop lies so close to the one on the charger's wire; no reading is stated further beside its moment."""
 
 
 def check(evidence: Evidence) -> Finding:
@@ -39,6 +48,7 @@ def check(evidence: Evidence) -> Finding:
         if notes.expect(bool(session.splits), f"{session.name} was never split"):
             _versions(session, notes)
             total += _split(evidence, session, end, newest, notes)
+    apart(evidence, billable, notes)
     notes.figure("sessions", len(billable))
     notes.figure("energy", f"{sum(total.values())} Wh")
     for name, wh in sorted(total.items(), key=lambda item: (item[0] != "solar", item[0])):
@@ -119,66 +129,167 @@ def _register(evidence: Evidence, session: Session, end: Body, notes: Notes) -> 
         return
     if not notes.expect(bool(start.results), f"{session.name}: its start was never answered"):
         return
-    wide = evidence.slack_ms
-    # A message that was repeated may have been lost until then: the session begins when the start is handled.
-    started_ms = min((one.at_ms for one in start.sent), key=lambda at_ms: abs(at_ms - parse_utc(end["begin"])))
-    stopped_ms = stop.sent[-1].at_ms
-    ended_ms = _end_until(evidence, end["meter"], stopped_ms)
-    said_ms = min(stopped_ms, parse_utc(str(stop.payload["timestamp"])))  # earlier where the box had no connection
-    windows = {
-        "begin": (started_ms - BEGIN_AGE_MS - wide, start.results[0].at_ms + wide),
-        "end": (said_ms - wide, ended_ms + wide),
-    }
-    for which, (since, until) in windows.items():
+    for which, given in (("begin", _at_start(evidence, end, start)), ("end", _at_stop(evidence, end, stop))):
         if end[f"{which}_provenance"] != "meter":
             notes.expect(False, f"{session.name}: the {which} register is the {end[f'{which}_provenance']}'s")
             continue
-        given = evidence.rows(
-            "truth.db",
-            "SELECT import_wh FROM served WHERE meter = ? AND import_wh IS NOT NULL AND at_ms BETWEEN ? AND ?",
-            (end["meter"], since, until),
-        )
-        notes.expect(
-            any(row[0] == end[f"{which}_wh"] for row in given),
+        fits = [reading for reading in given if reading.wh == end[f"{which}_wh"]]
+        if notes.expect(
+            bool(fits),
             f"{session.name}: meter {end['meter']} gave no {end[f'{which}_wh']} Wh at the {which} "
             f"({len(given)} answers there)",
-        )
-    times = (("begin", started_ms, started_ms), ("stop", said_ms, said_ms), ("end", said_ms, stopped_ms))
-    for which, from_ms, to_ms in times:
-        bound = (ended_ms - stopped_ms if which == "end" else TIME_MS) + wide
-        stated_ms = parse_utc(end[which])
-        distance = max(0, from_ms - stated_ms, stated_ms - to_ms)
-        notes.expect(distance <= bound, f"{session.name}: its {which} is {distance / 1000:.1f} s beside the wire's")
-    _enclosed(evidence, session, end, started_ms, stopped_ms, notes)
+        ):
+            beside = min(reading.beside(parse_utc(end[which])) for reading in fits)
+            notes.expect(
+                beside <= _near_ms(evidence), f"{session.name}: its {which} is {beside / 1000:.1f} s beside the wire's"
+            )
+    said_ms = _said_ms(stop)
+    beside = max(0, said_ms - parse_utc(end["stop"]), parse_utc(end["stop"]) - max(said_ms, _handled(stop)[-1]))
+    notes.expect(
+        beside <= TIME_MS + evidence.stated_ms, f"{session.name}: its stop is {beside / 1000:.1f} s beside the wire's"
+    )
+    _enclosed(evidence, session, end, notes)
 
 
-def _end_until(evidence: Evidence, meter: str, stopped_ms: int) -> int:
-    """Until when the end register may be read: later where the meter gave nothing that could be believed just then.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A register that a meter gave where a session's begin or end may lie; `at_ms` to `until_ms` may be stated."""
 
-    Rule 12 knows no limit but the next start; that the register is not too high is seen at the quarter hour after.
+    wh: int
+    at_ms: int
+    until_ms: int
+
+    def beside(self, stated_ms: int) -> int:
+        """How far a stated time lies beside it."""
+        return max(0, self.at_ms - stated_ms, stated_ms - self.until_ms)
+
+
+def _near_ms(evidence: Evidence) -> int:
+    """How far a stated time of a reading may lie beside the moment at which the meter composed it."""
+    return min(TIME_MS, round(READ_MS * evidence.speed)) + evidence.stated_ms
+
+
+def _handled(message: Exchange) -> list[int]:
+    """When the gateway may have taken a message: each time it was sent, until it was answered; what comes later is
+    answered from the journal."""
+    answered_ms = min((answer.at_ms for answer in message.results), default=None)
+    return [sent.at_ms for sent in message.sent if answered_ms is None or sent.at_ms <= answered_ms]
+
+
+def _said_ms(stop: Exchange) -> int:
+    """When it stopped, as the box says: earlier than it was sent where the box had no connection."""
+    return min(_handled(stop)[0], parse_utc(str(stop.payload["timestamp"])))
+
+
+def _served(evidence: Evidence, meter: str, since_ms: int, until_ms: int) -> list[Given]:
+    rows = evidence.rows(
+        "truth.db",
+        "SELECT import_wh, at_ms FROM served WHERE meter = ? AND import_wh IS NOT NULL AND at_ms BETWEEN ? AND ? "
+        "ORDER BY at_ms",
+        (meter, since_ms, until_ms),
+    )
+    return [Given(int(wh), int(at_ms), int(at_ms)) for wh, at_ms in rows]
+
+
+def _at_start(evidence: Evidence, end: Body, start: Exchange) -> list[Given]:
+    """Readings at most 5 s old when the start was handled, or taken for it before it was answered (rule 12)."""
+    answered_ms = start.results[0].at_ms
+    wide = evidence.stated_ms
+    return [
+        reading
+        for handled_ms in _handled(start)
+        for reading in _served(evidence, end["meter"], handled_ms - BEGIN_AGE_MS - wide, answered_ms + wide)
+        if reading.at_ms <= handled_ms + round(READ_MS * evidence.speed) + wide
+    ]
+
+
+def _at_stop(evidence: Evidence, end: Body, stop: Exchange) -> list[Given]:
+    """The first readings after the stop was handled and before the next start there; for a stop that comes late the
+    register at its own time, where the meter gave the same before and after it (rule 12)."""
+    said_ms = _said_ms(stop)
+    wide = evidence.stated_ms
+    found: list[Given] = []
+    for handled_ms in _handled(stop):
+        late_ms = handled_ms - said_ms
+        if late_ms <= LATE_MS + round(WIRE_MS * evidence.speed) + wide:
+            until_ms = _next_start_ms(evidence, end, stop)
+            readings = _served(evidence, end["meter"], handled_ms - wide, until_ms + wide)
+            believed_ms = _believed_ms(evidence, end["meter"], handled_ms)
+            after = sum(reading.at_ms <= believed_ms + wide for reading in readings)
+            found += readings[: after + FIRST]
+        if late_ms > LATE_MS - wide:
+            before = _served(evidence, end["meter"], said_ms - QUARTER_MS, said_ms + wide)
+            after_it = _served(evidence, end["meter"], said_ms - wide, said_ms + QUARTER_MS)
+            flat = {reading.wh for reading in before[-FIRST:]} & {reading.wh for reading in after_it}
+            found += [Given(wh, said_ms, said_ms) for wh in flat]
+    return found
+
+
+def _next_start_ms(evidence: Evidence, end: Body, stop: Exchange) -> int:
+    """When the next start at the connector was answered: a reading after that belongs to the next session, too."""
+    last_ms = _handled(stop)[-1]
+    answered = [
+        exchange.results[0].at_ms
+        for exchange in evidence.traffic.exchanges.values()
+        if exchange.charger == stop.charger
+        and exchange.action == "StartTransaction"
+        and int(exchange.payload.get("connectorId", 1)) == int(end["connector"])
+        and exchange.results
+        and exchange.results[0].at_ms > last_ms
+        and exchange.order > stop.order
+    ]
+    return min(answered, default=evidence.end_ms)
+
+
+def _believed_ms(evidence: Evidence, meter: str, handled_ms: int) -> int:
+    """From when on the meter could be read and believed: later where it was silent just then, or no gateway there."""
+    believed_ms = handled_ms
+    silences = [(since, back) for which, since, back in evidence.spans("meter_silent", "meter_back", "meter")
+                if which == meter]  # fmt: skip
+    away = [(death, back) for (_, death), (back, _) in pairwise(evidence.lives)]
+    for since_ms, back_ms in sorted(silences + away):
+        if since_ms <= believed_ms + round(READ_MS * evidence.speed) and back_ms > believed_ms:
+            believed_ms = back_ms
+    return believed_ms
+
+
+def _enclosed(evidence: Evidence, session: Session, end: Body, notes: Notes) -> None:
+    """The true register at the quarter hour before is not above, that at the quarter hour after not below.
+
+    Where another meter was put in beside the session, the truth of the quarter hour is moved by as much; one that was
+    put in while the session ran leaves nothing to bill.
     """
-    until_ms = stopped_ms + END_WAIT_MS
-    for which, since_ms, back_ms in sorted(
-        evidence.spans("meter_silent", "meter_back", "meter"), key=lambda one: one[1]
-    ):
-        if which == meter and since_ms <= until_ms and back_ms >= stopped_ms:
-            until_ms = max(until_ms, back_ms + END_WAIT_MS)
-    return until_ms
-
-
-def _enclosed(evidence: Evidence, session: Session, end: Body, started_ms: int, stopped_ms: int, notes: Notes) -> None:
-    """The true register at the quarter hour before is not above, that at the quarter hour after not below."""
-    around = (started_ms // QUARTER_MS * QUARTER_MS, -(-stopped_ms // QUARTER_MS) * QUARTER_MS)
-    if evidence.jump_wh(end["meter"], *around) is not None:
-        return  # another meter was put in: the registers before and after say nothing
+    begin_ms, end_ms = parse_utc(end["begin"]), parse_utc(end["end"])
+    meter, wide = end["meter"], evidence.stated_ms
+    around = (begin_ms // QUARTER_MS * QUARTER_MS, -(-end_ms // QUARTER_MS) * QUARTER_MS)
+    within = evidence.jump_wh(meter, begin_ms + wide, end_ms - wide)
+    notes.expect(within is None, f"{session.name}: another meter was put in while it ran, and it is billed")
     sql = "SELECT import_wh FROM boundary WHERE meter = ? AND at_ms = ?"
-    before = evidence.rows("truth.db", sql, (end["meter"], started_ms // QUARTER_MS * QUARTER_MS))
-    after = evidence.rows("truth.db", sql, (end["meter"], -(-stopped_ms // QUARTER_MS) * QUARTER_MS))
-    meter = end["meter"]
     step = step_wh(evidence, meter)
+    before = evidence.rows("truth.db", sql, (meter, around[0]))
+    after = evidence.rows("truth.db", sql, (meter, around[1]))
     if before:
-        since_wh = advanced_wh(evidence, meter, end["begin_wh"] - shown_wh(evidence, meter, before[0][0]))
+        low_wh = before[0][0] + (evidence.jump_wh(meter, around[0], begin_ms) or 0.0)
+        since_wh = advanced_wh(evidence, meter, end["begin_wh"] - shown_wh(evidence, meter, low_wh))
         notes.expect(since_wh >= -step, f"{session.name}: it begins below the true register")
     if after:
-        until_wh = advanced_wh(evidence, meter, shown_wh(evidence, meter, after[0][0]) - end["end_wh"])
+        high_wh = after[0][0] - (evidence.jump_wh(meter, end_ms, around[1]) or 0.0)
+        until_wh = advanced_wh(evidence, meter, shown_wh(evidence, meter, high_wh) - end["end_wh"])
         notes.expect(until_wh >= -step, f"{session.name}: it ends above the true register")
+
+
+def apart(evidence: Evidence, billable: list[Session], notes: Notes) -> None:
+    """No watt-hour is in two sessions: on one meter each begins at or above the register where the one before ended."""
+    by_meter: dict[str, list[Session]] = {}
+    for session in sorted(billable, key=lambda session: str(session.ends[0]["begin"])):
+        if session.ends[0]["meter"]:
+            by_meter.setdefault(str(session.ends[0]["meter"]), []).append(session)
+    for meter, there in by_meter.items():
+        for before, after in pairwise(there):
+            one, other = before.ends[0], after.ends[0]
+            span = (parse_utc(one["end"]) - evidence.stated_ms, parse_utc(other["begin"]) + evidence.stated_ms)
+            notes.expect(
+                advanced_wh(evidence, meter, other["begin_wh"] - one["end_wh"]) >= 0
+                or evidence.jump_wh(meter, *span) is not None,
+                f"{after.name}: it begins at {other['begin_wh']} Wh, {before.name} ends at {one['end_wh']} Wh",
+            )

@@ -15,6 +15,9 @@ TRANSACTION_ID = re.compile(r'("transactionId"\s*:\s*)(-?\d+)')
 MADE_BY_GATEWAY = frozenset({"BootNotification", "Heartbeat", "StatusNotification"})
 """CALLs that the gateway may make toward the CSMS in a charger's name (R24, R26, R39)."""
 
+DRAWN_FROM = 2**30
+"""The gateway draws its own transaction ids downward from 2^31 - 1 (design 5.3)."""
+
 SameId = Callable[[int, int], bool]
 """Whether a transaction id that came may leave as another."""
 
@@ -135,8 +138,10 @@ def _answers_down(evidence: Evidence, traffic: Traffic, notes: Notes) -> tuple[i
         for answer in exchange.answers:
             candidates = traffic.of_csms(answer, slack_ms)
             wrong = [_answer_differs(one, answer, exchange, used[exchange.charger]) for one in candidates]
-            missed = all(wrong) and bool(candidates) and _missed(evidence, exchange, candidates, answer)
-            if not candidates or missed or _kept(exchange, candidates, answer):
+            if not candidates or (
+                all(wrong)
+                and (_missed(evidence, exchange, candidates, answer) or _kept(evidence, exchange, candidates, answer))
+            ):
                 own += 1
                 continue
             relayed += 1
@@ -157,13 +162,28 @@ def _answer_differs(came: Frame, left: Frame, exchange: Exchange, used: set[int]
     return differs(came.text, left.text, same)
 
 
-def _kept(exchange: Exchange, given: list[Frame], answer: Frame) -> bool:
-    """The gateway answers a transaction message itself: the CSMS could not process it, or the charger has asked again
-    and is answered from the journal, with the id that was drawn for it while the CSMS was silent."""
+def _kept(evidence: Evidence, exchange: Exchange, given: list[Frame], answer: Frame) -> bool:
+    """The gateway answers a transaction message itself, and keeps it: the CSMS could not process it, or it was silent
+    when the message came first. Then a charger that the answer did not reach asks again, and is told the same: the id
+    that was drawn for it."""
     if not exchange.transactional or answer.kind != RESULT:
         return False
-    again = len(exchange.sent) > 1 and any(same_answer(one, answer) for one in given)
-    return again or all(one.kind == ERROR for one in given)
+    if all(one.kind == ERROR for one in given):
+        return True
+    drawn = int(answer.payload.get("transactionId", 0)) >= DRAWN_FROM
+    again = sum(sent.at_ms <= answer.at_ms for sent in exchange.sent) > 1
+    return drawn and again and any(same_answer(one, answer) for one in given) and _unheard(evidence, exchange, answer)
+
+
+def _unheard(evidence: Evidence, exchange: Exchange, answer: Frame) -> bool:
+    """An answer between the first sending and this one did not reach the charger."""
+    first_ms, slack = exchange.sent[0].at_ms, evidence.slack_ms
+    deaths = [told.at_ms for told in evidence.told("gateway_killed", "gateway_stopped")]
+    cuts = [told.at_ms for told in evidence.told("charger_cut") if told.data.get("charger") == exchange.charger]
+    lost = evidence.spans("charger_lost", "charger_back", "charger")
+    return any(first_ms - slack <= at_ms <= answer.at_ms for at_ms in deaths + cuts) or any(
+        charger == exchange.charger and since <= answer.at_ms and first_ms <= back for charger, since, back in lost
+    )
 
 
 def _missed(evidence: Evidence, exchange: Exchange, given: list[Frame], answer: Frame) -> bool:
@@ -172,16 +192,20 @@ def _missed(evidence: Evidence, exchange: Exchange, given: list[Frame], answer: 
 
 
 def _lost(evidence: Evidence, given: Frame, answer: Frame) -> bool:
-    """Between the CSMS's answer and the charger's something broke: the CSMS's may have been lost on the way."""
-    breaks = evidence.told("uplink_cut", "charger_cut", "gateway_killed", "gateway_stopped")
+    """The CSMS's answer had not come when the gateway answered: its way broke in between, or it was still under way."""
     slack = evidence.slack_ms
-    slow = evidence.spans("uplink_slow", "uplink_fast", "link")
-    if any(since <= answer.at_ms <= until + slack for _, since, until in slow):
-        return True  # it may have been on its way while the gateway answered itself
+    breaks = [
+        told.at_ms
+        for told in evidence.told("uplink_cut", "charger_cut", "gateway_killed", "gateway_stopped")
+        if told.what != "charger_cut" or told.data.get("charger") == answer.charger
+    ]
+    under_way_ms = evidence.latency_ms(answer.at_ms)
+    if under_way_ms and answer.at_ms <= given.at_ms + under_way_ms + slack:
+        return True
     half_open = evidence.spans("uplink_half_open", "uplink_whole", "link")
     if any(since - slack <= given.at_ms <= until + slack for _, since, until in half_open):
         return True  # it was swallowed, and the CSMS could not notice
-    return any(given.at_ms - slack <= one.at_ms <= answer.at_ms + slack for one in breaks)
+    return any(given.at_ms - slack <= at_ms <= answer.at_ms + slack for at_ms in breaks)
 
 
 def _crossed(evidence: Evidence, exchange: Exchange, given: list[Frame], answer: Frame) -> bool:

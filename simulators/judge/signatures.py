@@ -15,7 +15,10 @@ TIME_MS = 15_000
 """A signed reading lies so close to the begin or end of its session."""
 
 LATE_MS = 900_000
-"""The end of a session whose stop came late is a reading no further beside it, with the register unmoved in between."""
+"""The end of a session whose stop came late is a reading at most so far beside it, the register unmoved in between."""
+
+KEPT_MS = 10_000
+"""A stop that came so much later than it says was kept by the box."""
 
 
 def check(evidence: Evidence) -> Finding:
@@ -90,10 +93,9 @@ def _says(
     name = f"{session.name}: the signed {which}"
     notes.expect(reading.wh == end[f"{which}_wh"], f"{name} says {reading.wh} Wh, the session {end[f'{which}_wh']}")
     distance = abs(reading.at_ms - parse_utc(end[which]))
-    late = which == "end" and distance <= LATE_MS and _stood_still(evidence, end, reading)
-    notes.expect(
-        distance <= TIME_MS + evidence.widen_ms or late, f"{name} lies {distance / 1000:.1f} s beside the session's"
-    )
+    near = distance <= TIME_MS + evidence.widen_ms
+    late = which == "end" and distance <= LATE_MS and _unmoved(evidence, end, reading)
+    notes.expect(near or late, f"{name} lies {distance / 1000:.1f} s beside the session's")
     notes.expect(record.user == end["id_tag"], f"{name} names the user {record.user!r}, the session {end['id_tag']!r}")
     notes.expect(reading.status == "G", f"{name} has status {reading.status}")
     if end.get("meter_serial"):
@@ -105,21 +107,19 @@ def _says(
         notes.expect(reading.time_letter in HONEST_LETTERS, f"{name} claims time letter {reading.time_letter}")
 
 
-def _stood_still(evidence: Evidence, end: Body, reading: ocmf.SignedReading) -> bool:
-    """The stop came late, and the meter gave this register before it and gives it after: so it was at the stop."""
-    stop_ms = parse_utc(end["end"])
-    if end["end"] != end["stop"] or reading.at_ms < stop_ms:
+def _unmoved(evidence: Evidence, end: Body, reading: ocmf.SignedReading) -> bool:
+    """The stop came late (the gateway took the register at its own time), and all that the meter gave from then until
+    the signed reading, and both at least once, is what was signed."""
+    stop = evidence.traffic.stops.get((str(end["charger"]), int(end["transaction_id"])))
+    ended_ms, wide = parse_utc(end["end"]), evidence.stated_ms
+    if stop is None or stop.sent[0].at_ms - ended_ms < KEPT_MS - wide:
         return False
-    slack_ms = evidence.slack_ms
-    around = ((stop_ms - LATE_MS, stop_ms + slack_ms), (reading.at_ms - slack_ms, reading.at_ms + TIME_MS))
-    return all(
-        evidence.rows(
-            "truth.db",
-            "SELECT 1 FROM served WHERE meter = ? AND import_wh = ? AND at_ms BETWEEN ? AND ? LIMIT 1",
-            (end["meter"], end["end_wh"], since, until),
-        )
-        for since, until in around
+    given = evidence.rows(
+        "truth.db",
+        "SELECT DISTINCT import_wh FROM served WHERE meter = ? AND import_wh IS NOT NULL AND at_ms BETWEEN ? AND ?",
+        (end["meter"], ended_ms - wide, reading.at_ms + wide),
     )
+    return [int(row[0]) for row in given] == [reading.wh]
 
 
 def _page(evidence: Evidence, text: str, pages: dict[tuple[str, str, str, str], str], notes: Notes) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FRESH_REGISTER_WH = 250.0
 SLOW_BOX_S = 2.5
+SLOW_CSMS_S = 4.0
 NAMED_AGAIN_S = 10.0
 """So soon the gateway knows by the serial number that the right meter answers again."""
 
@@ -60,9 +61,9 @@ class Faults:
         network.refuse(name, -1)
 
     async def _csms_slow(self, fault: Fault) -> None:
-        self._tell("uplink_slow", link="csms")
-        await self._slow("csms:80", fault, 4.0)
-        self._tell("uplink_fast", link="csms")
+        self._tell("uplink_slow", link="csms", ms=round(SLOW_CSMS_S * 1000))
+        await self._slow("csms:80", fault, SLOW_CSMS_S)
+        self._tell("uplink_fast", link="csms", ms=round(SLOW_CSMS_S * 1000))
 
     async def _slow(self, name: str, fault: Fault, latency_s: float) -> None:
         link = self._house.network.link(name)

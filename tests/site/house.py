@@ -311,6 +311,7 @@ class House:
             f"car at {visit.box}", visit.phases, 16_000, visit.need_wh, delay_ms=visit.delay_ms,
             start_ms=round(visit.late_s * 1000), over_ms=visit.over_ms,
         )  # fmt: skip
+        self.events.event("car_plugged", charger=box.name, follows_ms=visit.delay_ms)
         charger.plug(car)
         if visit.one_phase_after_s is not None:
             self.loop.call_later(visit.one_phase_after_s, setattr, car, "phases", 1)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from simulators.judge.skews import compare_with_truth
+from simulators.judge.skews import ServedLog, compare_with_truth
 from simulators.judge.times import QUARTER_MS
 from simulators.judge.verdict import Notes
 
@@ -31,5 +31,5 @@ def test_nothing_compared_is_no_fault_only_where_a_watch_killed_the_gateway_at_e
     evidence = SimpleNamespace(
         lives=lives, end_ms=3 * QUARTER_MS + 25_000, must_show=must_show, rows=lambda *_: [], place=None
     )
-    compare_with_truth(evidence, [], notes)  # type: ignore[arg-type]
+    compare_with_truth(evidence, [], ServedLog(evidence), notes)  # type: ignore[arg-type]
     assert notes.finding().holds is holds

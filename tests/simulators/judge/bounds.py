@@ -1,0 +1,336 @@
+"""For each bound of the judge two runs: one that just keeps it, and one that is minimally worse and must be found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.simulators.judge.builder import LOCAL_ID, Body, Run, at, iso, ocmf
+from tests.simulators.judge.good_run import KILL, exchange, limit, wire
+from tests.simulators.judge.spoilt import frames, lying_meter, over
+
+
+@dataclass(frozen=True)
+class Pair:
+    """`keeps` must pass; `breaks` must break exactly `invariants`, and `says` stands in the first one's text."""
+
+    name: str
+    invariants: tuple[str, ...]
+    says: str
+    keeps: Callable[[Run], None]
+    breaks: Callable[[Run], None]
+
+
+STOP = at("12:40")
+
+
+def tell(run: Run, at_ms: int, what: str, **keys: object) -> None:
+    run.story.append({"t": at_ms, "what": what, **keys})
+
+
+def span(run: Run, kind: str, since_ms: int, until_ms: int, **keys: object) -> None:
+    """charger_lost and charger_back, meter_silent and meter_back ..."""
+    first, last = {"meter": ("meter_silent", "meter_back"), "box": ("charger_lost", "charger_back"),
+                   "slow": ("uplink_slow", "uplink_fast")}[kind]  # fmt: skip
+    tell(run, since_ms, first, **keys)
+    tell(run, until_ms, last, **keys)
+
+
+def register(run: Run, session: str, which: str) -> int:
+    wh: int = run.body("session.end.v1", session=session)[f"{which}_wh"]
+    return wh
+
+
+def move_reading(run: Run, meter: str, from_ms: int, to_ms: int) -> None:
+    """The meter gave this register at another time."""
+    (number,) = [n for n, row in enumerate(run.served) if row[:2] == (meter, from_ms)]
+    run.served[number] = (meter, to_ms, *run.served[number][2:])
+
+
+# I6: which reading begins and ends a session
+
+
+def begin_age(run: Run, age_ms: int) -> None:
+    """box2 began at 11:55; its begin register is this old."""
+    move_reading(run, "m2", at("11:55") - 1000, at("11:55") - age_ms)
+
+
+def earlier_readings(run: Run, count: int) -> None:
+    """The end register is the first reading that is billed after so many others, 1.5 s after the stop and later."""
+    move_reading(run, "m2", STOP + 1000, STOP + 9000)
+    end_wh = register(run, "s-b", "end")
+    run.served += [("m2", STOP + 1500 + 1000 * number, end_wh - 1, None) for number in range(count)]
+
+
+def after_silence(run: Run, silent: bool) -> None:
+    """Five readings come and cannot be believed; the sixth is billed."""
+    earlier_readings(run, 5)
+    if silent:
+        span(run, "meter", STOP - 5000, STOP + 8000, meter="m2")
+
+
+def next_start(run: Run, at_ms: int) -> None:
+    """The next card is shown at box2, and refused; the end register was read 2 s after the stop."""
+    move_reading(run, "m2", STOP + 1000, STOP + 2000)
+    answer = {"transactionId": 1002, "idTagInfo": {"status": "Invalid"}}
+    start = {"connectorId": 1, "idTag": "CARD-X", "meterStart": 0, "timestamp": iso(at_ms)}
+    exchange(run, "box2", "next-start", "StartTransaction", start, at_ms, answer)
+    run.tx.append(("box2", 1002))
+
+
+def late_stop(run: Run, moved_wh: int, signed_ms: int = 5000) -> None:
+    """box2 says at 12:40 that it stopped at 12:36: by how much its register moved between the readings around that."""
+    said_ms, end_wh = at("12:36"), register(run, "s-b", "end")
+    for line in run.charger_wire + run.csms_wire:
+        if '"s-b-stop"' in line["frame"]:
+            line["frame"] = line["frame"].replace(iso(STOP), iso(said_ms))
+    for number, row in enumerate(run.messages):
+        if row[1] == "s-b-stop":
+            run.messages[number] = (*row[:3], row[3].replace(iso(STOP), iso(said_ms)), row[4])
+    run.served += [("m2", said_ms - 3000, end_wh - moved_wh, None), ("m2", said_ms + 5000, end_wh, None)]
+    end = run.body("session.end.v1", session="s-b")
+    end |= {"stop": iso(said_ms), "end": iso(said_ms)}
+    end["ocmf_end"] = ocmf(4, "E", "CARD-B", "box2", end_wh, said_ms + signed_ms)
+    run.served[:] = [row for row in run.served if row[:2] != ("m2", STOP + 1000)]
+
+
+def late_and_signed_later(run: Run, moved_wh: int) -> None:
+    """The signed reading lies 60 s beside the stop; in between the register has moved."""
+    late_stop(run, 0, signed_ms=60_000)
+    end_wh = register(run, "s-b", "end")
+    run.served += [("m2", at("12:36:30"), end_wh + moved_wh, None), ("m2", at("12:37"), end_wh, None)]
+
+
+def exchanged(run: Run, clock: str, *, named: bool = True, meter: str = "m1", more_wh: float = 0.0) -> None:
+    """Another meter is put in that begins where the old one stood; the truth then has `more_wh` than was metered."""
+    tell(run, at(clock), "meter_exchanged", meter=meter, jump_wh=0.0)
+    hour, minute = (int(part) for part in clock.split(":")[:2])
+    quarter = f"{hour}:{minute // 15 * 15:02d}"
+    if named:
+        run.body("interval.v1", start=iso(at(quarter)))["missing"] = [f"meter {meter}: swapped, 1 by 2; not metered"]
+    run.boundary[:] = [
+        (which, ms, taken + (more_wh if which == meter and ms > at(clock) else 0), given)
+        for which, ms, taken, given in run.boundary
+    ]
+
+
+def exchanged_before(run: Run, clock: str) -> None:
+    """m2 is put in before or in box2's session (11:55 to 12:40), and what is not metered is named."""
+    exchanged(run, clock, meter="m2")
+
+
+# I7: boundaries
+
+
+def in_real_time(run: Run, late_ms: int) -> None:
+    """A house that runs in real time; the register of 12:15 came so late."""
+    run.speed = 1.0
+    boundary_moves(run, late_ms)
+
+
+def boundary_moves(run: Run, late_ms: int) -> None:
+    """pv gave its register of 12:15 so late, and says so."""
+    moment = at("12:15")
+    move_reading(run, "pv", moment + 2000, moment + late_ms)
+    for start, side in (("12:00", "at_end"), ("12:15", "at_start")):
+        stated = run.body("interval.v1", start=iso(at(start)))[side]["pv"]
+        stated |= {"requested_ms": moment + late_ms - 10, "replied_ms": moment + late_ms + 10}
+
+
+def late_after_silence(run: Run, late_ms: int) -> None:
+    span(run, "meter", at("12:14:50"), at("12:15:07"), meter="pv")
+    boundary_moves(run, late_ms)
+
+
+def stood_still(run: Run, since_ms: int) -> None:
+    """pv's register stood still over 12:15, and the truth has 50 Wh more (1,5 to 3 kW flowed)."""
+    tell(run, at("12:15") - since_ms, "meter_lies", meter="pv")
+    tell(run, at("12:15:10"), "meter_honest", meter="pv")
+    lying_meter(run)
+
+
+def gap(run: Run, marked: bool) -> None:
+    """m1 gave nothing at 12:15: both quarter hours are estimated (here: rightly), and marked."""
+    span(run, "meter", at("12:14:50"), at("12:15:20"), meter="m1")
+    for start, side in (("12:00", "at_end"), ("12:15", "at_start")):
+        body = run.body("interval.v1", start=iso(at(start)))
+        body[side]["m1"] = None
+        for share in body["shares"]:
+            share["estimated"] = marked
+
+
+def full_disk(run: Run, died: bool) -> None:
+    """The disk was full at 12:15, and m1's register is missing: it is lost only where the gateway then died."""
+    gap(run, marked=True)
+    run.story[:] = [line for line in run.story if line["what"] not in ("meter_silent", "meter_back")]
+    tell(run, at("12:14"), "disk_full")
+    tell(run, at("12:16"), "disk_mended")
+    if died:
+        tell(run, at("12:15:30"), "gateway_stopped")
+        tell(run, at("12:15:40"), "gateway_ready")
+
+
+# I1p
+
+
+def replaced(run: Run, since_death_ms: int, **car: int) -> None:
+    """box1 was told 6 A instead of 10 A 5 s before the gateway died; its car still draws 10 A for a while."""
+    limit(run, "box1", "s-a-less", KILL - 5000, 1000, 6.0)
+    if car:
+        tell(run, at("11:31"), "car_plugged", charger="box1", **car)
+    _draws(run, KILL, KILL + since_death_ms, 10_000)
+
+
+def ended(run: Run, at_ms: int) -> None:
+    """box1's limit of 10 A was given for 120 s, counted from 60 s before it came: it ended 40 s after the death."""
+    for line in frames(run, True, "s-a-last", call=True):
+        frame = json.loads(line["frame"])
+        profile = frame[3]["csChargingProfiles"]
+        profile["chargingProfileKind"] = "Absolute"
+        profile["chargingSchedule"]["startSchedule"] = iso(KILL - 80_000)
+        line["frame"] = json.dumps(frame, separators=(",", ":"))
+    _draws(run, KILL, at_ms, 10_000)
+
+
+def disobeys(run: Run, current_ma: int) -> None:
+    span(run, "box", KILL - 60_000, at("12:30"), charger="box1", disobeys=True)
+    _draws(run, KILL, at("12:30"), current_ma)
+
+
+def _draws(run: Run, since_ms: int, until_ms: int, current_ma: int) -> None:
+    run.draw[:] = [
+        (box, ms, current_ma if box == "box1" and since_ms <= ms <= until_ms else drawn, offer)
+        for box, ms, drawn, offer in run.draw
+    ]
+
+
+def overload(run: Run, seconds: float, meter: str) -> None:
+    """The house is overloaded while a meter is silent; its own is the grid's."""
+    run.site = run.site.replace('id = "house"\n', 'id = "house"\nmeter = "grid"\n', 1)
+    span(run, "meter", at("12:20"), at("12:22"), meter=meter)
+    over(run, "over_100", seconds, "12:21")
+
+
+# I4, I10
+
+
+def id_again(run: Run, *, old_goes_on: bool) -> None:
+    """The CSMS gives box2's next transaction the id of an ended one. Then the old one is heard of once more."""
+    began_ms, ended_ms = at("12:50"), at("12:55")
+    info = {"idTagInfo": {"status": "Invalid"}}
+    start = {"connectorId": 1, "idTag": "CARD-X", "meterStart": 0, "timestamp": iso(began_ms)}
+    exchange(run, "box2", "x-start", "StartTransaction", start, began_ms, {"transactionId": 1001, **info})
+    run.tx.append(("box2", 1001))
+    if old_goes_on:
+        values: Body = {"connectorId": 1, "transactionId": LOCAL_ID, "meterValue": []}
+        exchange(run, "box2", "x-old", "MeterValues", values, at("12:52"), {})
+    stop = {"transactionId": 1001, "meterStop": 0, "timestamp": iso(ended_ms)}
+    for at_charger in (True, False):
+        wire(run, "box2", at_charger, at_charger, ended_ms, [2, "x-stop", "StopTransaction", stop])
+        wire(run, "box2", at_charger, not at_charger, ended_ms + (200 if at_charger else 10), [3, "x-stop", info])
+    run.messages.append(("box2", "x-stop", "StopTransaction", json.dumps(stop), ended_ms))
+
+
+def own_id(run: Run, local: int) -> None:
+    """box2's next start is refused, and given this id."""
+    ms = at("12:50")
+    answer = {"transactionId": local, "idTagInfo": {"status": "Invalid"}}
+    start = {"connectorId": 1, "idTag": "CARD-X", "meterStart": 0, "timestamp": iso(ms)}
+    told = {**answer, "transactionId": 1002}
+    for charger_first, known in ((True, answer), (False, told)):
+        wire(run, "box2", charger_first, charger_first, ms, [2, "x-start", "StartTransaction", start])
+        wire(run, "box2", charger_first, not charger_first, ms + (200 if charger_first else 10), [3, "x-start", known])
+    run.messages.append(("box2", "x-start", "StartTransaction", json.dumps(start), ms))
+    run.tx.append(("box2", 1002))
+    tell(run, ms, "uplink_cut")
+
+
+def under_way(run: Run, given_before_ms: int) -> None:
+    """The uplink is slow by 4 s: the CSMS had answered so long before the gateway answered itself."""
+    span(run, "slow", at("11:54"), at("11:56"), link="csms", ms=4000)
+    _given(run, at("11:55") + 200 - given_before_ms)
+
+
+def cut_at(run: Run, charger: str) -> None:
+    """The CSMS's answer was lost with the connection of this box."""
+    tell(run, at("11:55"), "charger_cut", charger=charger)
+    _given(run, at("11:55"))
+
+
+def _given(run: Run, at_ms: int) -> None:
+    answer = '[3,"s-b-start",{"transactionId":1001,"idTagInfo":{"status":"Accepted"}}]'
+    run.csms_wire.append({"t": at_ms, "charger": "box2", "dir": "out", "frame": answer})
+
+
+def asks_again(run: Run, *, missed: bool) -> None:
+    """box2 sends its start a second time and gets the id that was drawn; the CSMS has answered just before."""
+    if missed:
+        tell(run, at("11:55:10"), "charger_cut", charger="box2")
+    (call,) = frames(run, True, "s-b-start", call=True)
+    run.charger_wire.append({**call, "t": at("11:55:59")})
+    for line in frames(run, True, "s-b-start", call=False):
+        line["t"] = at("11:56")
+    for line in run.charger_wire:
+        if "s-b-limit" in line["frame"]:
+            line["t"] += 60_000
+    _given(run, at("11:55:55"))
+
+
+PAIRS = (
+    Pair("begin register 5 s old", ("I6",), "at the begin",
+         lambda run: begin_age(run, 5800), lambda run: begin_age(run, 6100)),
+    Pair("end register among the first three", ("I6",), "at the end",
+         lambda run: earlier_readings(run, 2), lambda run: earlier_readings(run, 3)),
+    Pair("end register after a silence", ("I6",), "at the end",
+         lambda run: after_silence(run, silent=True), lambda run: after_silence(run, silent=False)),
+    Pair("end register before the next start", ("I6",), "at the end",
+         lambda run: next_start(run, STOP + 1000), lambda run: next_start(run, STOP + 800)),
+    Pair("a late stop takes the register where it is flat", ("I6",), "at the end",
+         lambda run: late_stop(run, 0), lambda run: late_stop(run, 1)),
+    Pair("a late stop is signed with an unmoved register", ("I5",), "beside the session's",
+         lambda run: late_and_signed_later(run, 0), lambda run: late_and_signed_later(run, 1)),
+    Pair("no exchange within a billed session", ("I6",), "another meter was put in while it ran",
+         lambda run: exchanged_before(run, "11:54:50"), lambda run: exchanged_before(run, "11:55:10")),
+    Pair("an exchange is named", ("I7",), "not metered",
+         lambda run: exchanged(run, "13:05:20"), lambda run: exchanged(run, "13:05:20", named=False)),
+    Pair("what an exchange leaves unmetered", ("I7",), "p1: 331 Wh",
+         lambda run: exchanged(run, "13:05:20", more_wh=42.0), lambda run: exchanged(run, "13:05:20", more_wh=44.0)),
+    Pair("an exchange books nothing more", ("I7",), "p2: 0 Wh",
+         lambda run: exchanged(run, "13:05:20", meter="m2", more_wh=-1.5),
+         lambda run: exchanged(run, "13:05:20", meter="m2", more_wh=-3.0)),
+    Pair("a boundary within 2.5 s in real time", ("I7",), "2.60 s late",
+         lambda run: in_real_time(run, 2400), lambda run: in_real_time(run, 2600)),
+    Pair("a boundary within 10 s after a silence", ("I7",), "10.70 s late",
+         lambda run: late_after_silence(run, 10_500), lambda run: late_after_silence(run, 10_700)),
+    Pair("a register that stood still", ("I7",), "true are",
+         lambda run: stood_still(run, 64_000), lambda run: stood_still(run, 50_000)),
+    Pair("an estimate is marked", ("I7",), "nobody is marked as estimated",
+         lambda run: gap(run, marked=True), lambda run: gap(run, marked=False)),
+    Pair("a full disk loses a boundary only with a death", ("I7",), "for no reason",
+         lambda run: full_disk(run, died=True), lambda run: full_disk(run, died=False)),
+    Pair("a car follows when it can", ("I1p",), "last confirmed limit is 6.0 A",
+         lambda run: replaced(run, 8000, follows_ms=11_000), lambda run: replaced(run, 9000, follows_ms=11_000)),
+    Pair("a car of which nothing is told follows in 6 s", ("I1p",), "last confirmed limit is 6.0 A",
+         lambda run: replaced(run, 3000), lambda run: replaced(run, 4000)),
+    Pair("no car needs more than 12 s", ("I1p",), "last confirmed limit is 6.0 A",
+         lambda run: replaced(run, 9000, follows_ms=20_000), lambda run: replaced(run, 10_000, follows_ms=20_000)),
+    Pair("a limit ends with its own schedule", ("I1p",), "last confirmed limit is 6.0 A",
+         lambda run: ended(run, KILL + 49_000), lambda run: ended(run, KILL + 50_000)),
+    Pair("a disobedient box keeps its maximum", ("I1p",), "its maximum is 16.0 A",
+         lambda run: disobeys(run, 16_100), lambda run: disobeys(run, 16_200)),
+    Pair("35 s with its own meter silent", ("I1p",), "35.7 s above 1.00",
+         lambda run: overload(run, 35.5, "grid"), lambda run: overload(run, 35.7, "grid")),
+    Pair("35 s with no other meter silent", ("I1p",), "26.0 s above 1.00",
+         lambda run: overload(run, 25.5, "m1"), lambda run: overload(run, 26.0, "m1")),
+    Pair("an id that the CSMS gives twice", ("I4",), "came after the stop",
+         lambda run: id_again(run, old_goes_on=False), lambda run: id_again(run, old_goes_on=True)),
+    Pair("an id toward a charger is given once", ("I4",), "were both given transaction",
+         lambda run: own_id(run, LOCAL_ID - 1), lambda run: own_id(run, LOCAL_ID)),
+    Pair("an answer that is still under way", ("I10",), "the answer to s-b-start",
+         lambda run: under_way(run, 4500), lambda run: under_way(run, 5200)),
+    Pair("an answer that the box's cut swallowed", ("I10",), "the answer to s-b-start",
+         lambda run: cut_at(run, "box2"), lambda run: cut_at(run, "box1")),
+    Pair("an answer that is told again", ("I10",), "the answer to s-b-start",
+         lambda run: asks_again(run, missed=True), lambda run: asks_again(run, missed=False)),
+)  # fmt: skip
