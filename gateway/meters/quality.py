@@ -1,11 +1,14 @@
 """Pure: whether a reading may be believed. Garbage is never booked; it is quarantined with its reason.
 
 A reading is held against the last good one. What breaks it for a moment (a frame of zeros, a value of another register)
-is over with the next reading that fits. A lasting change of level - a reset, a rollover, another meter - is believed
-only when readings have agreed with one another for `CONFIRM_S`, and never at zero with the same serial number: a meter
-that answers zeros does so for a while, too. A meter that tells its serial number must have told it again since the
-level changed: else the first Wh of a new meter would be booked as the old one's. The first reading after a start counts
-when a second one agrees with it.
+is over with the next reading that fits. A lasting change of level - a reset, another meter - is believed only when
+readings have agreed with one another for `CONFIRM_S`, and never at zero with the same serial number: a meter that
+answers zeros does so for a while, too. A meter that tells its serial number must have told it again since the level
+changed: else the first Wh of a new meter would be booked as the old one's. The first reading after a start counts when
+a second one agrees with it.
+
+A register that reaches its range and goes on from 0 by no more than the power explains waits for nothing: a session
+that begins or a quarter hour that ends just then needs its register. Only the exact zero is not believed at once.
 
 A jump that the fuse allows may still be another meter's register. Where it is more than the shown power explains (or,
 where no power is shown, than the connector delivers) the reading waits until the serial number has been asked again,
@@ -32,6 +35,9 @@ SUSPECT_WH = 20
 
 SUSPECT_SHARE = 1.25
 """A meter's power may be so much lower than what its register counts."""
+
+ROLLOVER_FROM = 99
+"""A register may begin again at 0 only from this percentage of its range on."""
 
 SUSPECT_S = 20.0
 """A reading waits at most so long for the serial number (site seconds); then the level is believed."""
@@ -77,12 +83,14 @@ class Sample:
 class Limits:
     """`possible_w` is the most that can flow in either direction; `step_wh` the register's resolution.
 
-    `usual_w` is what flows at most as long as everything behind the meter keeps to its rating.
+    `usual_w` is what flows at most as long as everything behind the meter keeps to its rating, `range_wh` where the
+    import register begins again at 0 (None: never).
     """
 
     possible_w: int
     step_wh: float
     usual_w: int | None = None
+    range_wh: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,8 @@ def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]
         return trust, GOOD
     if trust.good is None:
         return _first(trust, sample, limits)
+    if _rolls_over(trust.good, sample, limits):
+        return _follows(trust, sample, limits)
     reason = _contradiction(trust.good, sample, limits)
     if reason is None and _waits_for_name(trust, sample, limits):
         since_s = sample.from_s if trust.rival is None else trust.rival_since_s
@@ -156,14 +166,34 @@ def _waits_for_name(trust: Trust, sample: Sample, limits: Limits) -> bool:
         return False
     if trust.rival is not None and sample.from_s - trust.rival_since_s >= SUSPECT_S:
         return False
+    explained_wh = _explained_wh(before, sample, limits)
+    pairs = ((before.import_wh, sample.import_wh), (before.export_wh, sample.export_wh))
+    return any(old is not None and new is not None and new - old > explained_wh for old, new in pairs)
+
+
+def _explained_wh(before: Sample, sample: Sample, limits: Limits) -> float:
+    """How much the power that is shown explains, or where none is shown the connector's rating."""
     usual_w = limits.usual_w if limits.usual_w is not None else limits.possible_w
     shown_w = max(abs(before.power_w or 0), abs(sample.power_w or 0))
     # What a box draws beyond its rating is shown, and explains what is counted.
     usual_w = max(usual_w, shown_w) if sample.power_w is None or before.power_w is None else shown_w
     hours = max(sample.to_s - before.from_s, 0.0) / 3600
-    explained_wh = usual_w * SUSPECT_SHARE * hours + 2 * limits.step_wh + SUSPECT_WH
-    pairs = ((before.import_wh, sample.import_wh), (before.export_wh, sample.export_wh))
-    return any(old is not None and new is not None and new - old > explained_wh for old, new in pairs)
+    return usual_w * SUSPECT_SHARE * hours + 2 * limits.step_wh + SUSPECT_WH
+
+
+def _rolls_over(before: Sample, sample: Sample, limits: Limits) -> bool:
+    """Whether the import register has reached its range since and goes on from 0, by what can be explained.
+
+    Not at the exact zero: a meter that answers zeros is no meter that rolls over, and the next Wh tells.
+    """
+    low_wh, high_wh, range_wh = before.import_wh, sample.import_wh, limits.range_wh
+    if not low_wh or not high_wh or range_wh is None or high_wh >= low_wh or sample.serial != before.serial:
+        return False
+    if (sample.export_wh or 0) < (before.export_wh or 0) or not range_wh * ROLLOVER_FROM < low_wh * 100:
+        return False
+    unrolled = replace(sample, import_wh=high_wh + range_wh)
+    explained_wh = _explained_wh(before, sample, limits)
+    return _contradiction(before, unrolled, limits) is None and high_wh + range_wh - low_wh <= explained_wh
 
 
 def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:

@@ -125,7 +125,8 @@ class Station:
             self.serial,
             self._named_s,
         )
-        limits = Limits(self._possible_w, self._step_wh(decoded.import_wh), self.usual_w)
+        step_wh = self._step_wh(decoded.import_wh)
+        limits = Limits(self._possible_w, step_wh, self.usual_w, self.model.range_wh)
         self._trust, verdict = judge(self._trust, sample, limits)
         if verdict.reason is not None:
             self._quarantine(reading, verdict.reason)

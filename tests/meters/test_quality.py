@@ -232,3 +232,40 @@ def test_a_box_that_draws_twice_its_rating_is_not_doubted() -> None:
     before = run(named(5, 16_400, 4.0, power=22_000), trust=settled())[0]
     for power in (22_000, None):
         assert judge(before, named(65, 16_400 + 366, 4.0, power=power), box)[1].reason is None
+
+
+ROLLS = replace(LIMITS, range_wh=1 << 32)
+FULL = ROLLS.range_wh or 0
+
+
+def rolled(*samples: Sample, limits: Limits = ROLLS) -> list[Reason | None]:
+    """What is said of these after a register that stands 7 Wh below its range, with 5.2 kW."""
+    trust = Trust(good=sample(0, FULL - 7, power=5_200), seen_s=0.1)
+    reasons = []
+    for one in samples:
+        trust, verdict = judge(trust, one, limits)
+        reasons.append(verdict.reason)
+    return reasons
+
+
+def test_a_register_that_rolls_over_is_believed_at_once() -> None:
+    """Seeds 10026, 10027: a quarter hour that ended within a minute after it had no register."""
+    assert rolled(sample(5, 1, power=5_200), sample(10, 8, power=5_200)) == [None, None]
+
+
+def test_the_exact_zero_of_a_rollover_waits_for_the_next_watt_hour() -> None:
+    """Else a meter that answers zeros for a while would be taken for it, and come back with its whole register."""
+    assert rolled(sample(5, 0, power=5_200), sample(10, 7, power=5_200)) == [Reason.FALL, None]
+    zeros = [sample(5.0 * n, 0) for n in range(1, 30)]
+    assert rolled(*zeros, sample(150, FULL - 7)) == [Reason.FALL] * 29 + [None]
+
+
+def test_what_falls_otherwise_is_no_rollover() -> None:
+    """Further than the power explains, another meter's name, an export that falls, a register that has no range."""
+    assert rolled(sample(5, 60, power=5_200)) == [Reason.FALL]
+    assert rolled(sample(5, 1, power=5_200, serial="2")) == [Reason.FALL]
+    assert rolled(sample(5, 1, power=5_200), limits=LIMITS) == [Reason.FALL]
+    low, exporting = Trust(good=sample(0, 1_000)), Trust(good=sample(0, FULL - 7, export=5))
+    assert judge(low, sample(5, 1), replace(LIMITS, range_wh=1_002))[1].reason is None
+    assert judge(low, sample(5, 1), replace(LIMITS, range_wh=1_020))[1].reason is Reason.FALL
+    assert judge(exporting, sample(5, 1, export=4), ROLLS)[1].reason is Reason.FALL
