@@ -18,7 +18,7 @@ from simulators.cars import MIN_OFFER_MA, Car
 from simulators.charger_commands import answer, default_keys
 from simulators.clock import SiteClock, iso
 from simulators.evidence import FrameLog
-from simulators.ocpp_link import CallError, Link, NoAnswerError, Payload
+from simulators.ocpp_link import RETRY_S, CallError, Link, NoAnswerError, Payload
 from simulators.profiles import Profile
 
 LOOK_S = 5.0
@@ -206,7 +206,11 @@ class Charger:
 
     async def _greet(self) -> None:
         while not self.accepted:
-            answer = await self.link.call("BootNotification", self._identity())
+            try:
+                answer = await self.link.call("BootNotification", self._identity())
+            except (NoAnswerError, CallError):  # 1.6 section 4.2: it is said again until it is accepted
+                await self._clock.sleep(RETRY_S)
+                continue
             interval_s = int(answer.get("interval") or 60)
             if answer["status"] == "Accepted":
                 self.accepted = True

@@ -45,6 +45,21 @@ async def test_a_box_boots_once_tells_its_status_and_keeps_its_heartbeat(bench):
     assert len(bench.messages("BootNotification")) == 1
 
 
+async def test_a_boot_that_gets_no_answer_or_an_error_is_said_again(bench):
+    """Seed 10039: a box whose backend took 11 s to answer its boot never told a transaction any more."""
+
+    def refused(_charger: str, _payload: Payload) -> Payload:
+        raise CallError("InternalError", "try again")
+
+    answers = iter([lambda *_: None, refused])
+    bench.csms.hooks["BootNotification"] = lambda *call: next(answers, lambda *_: {})(*call)
+    box = bench.box(password="right", call_timeout_s=0.05)
+    await bench.until(lambda: len(bench.messages("BootNotification")) >= 2)
+    assert not box.accepted
+    bench.csms.hooks.pop("BootNotification")
+    await bench.until(lambda: box.link.may_send_transactions)
+
+
 async def test_start_meter_values_and_stop_reach_the_backend_in_order_with_its_id(bench):
     box = await charging(bench)
     await bench.until(lambda: len(bench.messages("MeterValues")) >= 2)
