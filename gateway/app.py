@@ -28,10 +28,10 @@ from gateway.cloud.link import CloudLink
 from gateway.control import ControlSocket
 from gateway.events import EventBook
 from gateway.export.person import forget_operation
-from gateway.health import problems
+from gateway.health import first_error, part_failed, problems
 from gateway.load.control_loop import ControlLoop
 from gateway.meters.meters import Meters
-from gateway.model import Clock, Event, Severity, StoreError, World
+from gateway.model import Clock, Event, StoreError, World
 from gateway.ocpp.side import OcppSide
 from gateway.operations import Operations, merge_by_id
 from gateway.records.signing import FileSigner, KeyFileError
@@ -82,7 +82,7 @@ def main(site: Site, state: Path, run_dir: Path, clock: Clock) -> int:
         with _alone(state):
             asyncio.run(_until_signal(Config(site, state, run_dir), clock))
     except (StartError, BaseExceptionGroup) as error:
-        reason = _first(error)
+        reason = first_error(error)
         if not isinstance(reason, StartError):
             raise
         print(f"zev-gateway: {reason}", file=sys.stderr)  # noqa: T201 - the one place that speaks to a person
@@ -227,15 +227,19 @@ class Gateway:
 
     async def _keep_running(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
         """Run one part for ever; its failure is told and it starts again, the others go on."""
-        clock, wait_s = self._world.clock, RESTART_PART_AFTER_S
+        clock, wait_s, told = self._world.clock, RESTART_PART_AFTER_S, ""
         while True:
             began = clock.monotonic()
             try:
                 await part()
             except Exception as error:  # noqa: BLE001 - the border between a part and the rest
                 if clock.monotonic() - began > RESTART_PART_AT_MOST_S:
-                    wait_s = RESTART_PART_AFTER_S
-                self._events.tell(_part_failed(name, error, wait_s))
+                    wait_s, told = RESTART_PART_AFTER_S, ""
+                event = part_failed(name, error, wait_s)
+                # A disk that is full for a day fails a part every minute: its cause is told once.
+                if event.kind == "part_failed" or event.cause != told:
+                    self._events.tell(event)
+                told = event.cause
             await clock.sleep(wait_s)
             wait_s = min(RESTART_PART_AT_MOST_S, wait_s * 2)
 
@@ -290,31 +294,6 @@ class Gateway:
             "events": self._events.status(),
             "events_not_written": self._events.dropped,
         }
-
-
-def _part_failed(name: str, error: Exception, wait_s: float) -> Event:
-    """The event of a part that ended by itself: class, sentence and the line it came from."""
-    inner = _first(error)
-    frame = inner.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else "?"
-    return Event(
-        "part_failed",
-        name,
-        f"{type(inner).__name__}: {inner}",
-        next_step=f"it is started again in {wait_s:.0f} s; send this line to the maker if it repeats",
-        severity=Severity.ERROR,
-        data={"place": place},
-        keep=True,
-    )
-
-
-def _first(error: BaseException) -> BaseException:
-    """The first plain exception inside a group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from gateway import app
 from gateway.cloud.link import CloudLink
-from gateway.model import World
+from gateway.model import StoreError, StoreProblem, World
 from gateway.site import Circuit, Site, Tariff
 from tests.site.clock import SimClock
 from tests.site.disk import Disk
@@ -98,6 +98,25 @@ def test_a_part_that_fails_starts_again_and_the_others_go_on(
     assert waits == [5, 10, 20, 40]
     assert [line.split("\n")[0] for line in machine.notified].count("WATCHDOG=1") >= 2
     assert "a mistake of ours" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_told_once_for_each_part_with_what_to_do(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part that the disk fails again and again is one event, and its next step is not the maker."""
+    starts: list[float] = []
+
+    async def full(self: CloudLink) -> None:
+        starts.append(asyncio.get_running_loop().time())
+        raise StoreError(StoreProblem.FULL, "disk full")
+
+    monkeypatch.setattr(CloudLink, "run", full)
+    machine.run(site(), 80)
+    assert len(starts) == 5
+    told = [line for line in capsys.readouterr().out.splitlines() if "store_refuses" in line]
+    assert len(told) == 1
+    assert "disk full" in told[0]
+    assert "make room on the disk" in told[0]
 
 
 def test_the_state_of_another_site_is_refused(machine: Machine) -> None:

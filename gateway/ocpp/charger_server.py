@@ -27,6 +27,11 @@ MAX_REFUSED = 50
 TELL_AGAIN_S = 3600.0
 """Site seconds before the same refusal of the same identity is told again; boxes redial every few seconds."""
 
+GONE_STEP = "it dials again by itself; if it stays away, check its power and its network"
+
+MAX_SHOWN = 60
+"""Characters of a refused identity that are remembered and told: whoever dials chooses it (I12)."""
+
 
 class ChargerServer:
     """Serves every configured charger on one port."""
@@ -41,6 +46,7 @@ class ChargerServer:
         self._tell = tell
         self._secrets = secrets
         self._told_s: dict[tuple[str, str], float] = {}
+        self._many_s: float | None = None
         self.refused: dict[str, dict[str, Any]] = {}
         self.stopping = False
 
@@ -125,7 +131,7 @@ class ChargerServer:
         self.refused.pop(link.id, None)
         self._tell(Event("charger_connected", link.id, f"from {_host(connection.remote_address)}"))
         why = await link.attend("charger", Wire(connection))
-        self._tell(Event("charger_gone", link.id, why))
+        self._tell(Event("charger_gone", link.id, why, GONE_STEP))
 
     def _speaks_without(self, link: ChargerLink, request: Request) -> bool:
         """A box that names no subprotocol at all, where its dialect says that it is one of those (quirk 1)."""
@@ -136,31 +142,53 @@ class ChargerServer:
     def _refuse(self, connection: ServerConnection, name: str, why: str, next_step: str) -> None:
         port = connection.local_address[1]
         host = _host(connection.local_address)
-        url = f"ws://{f'[{host}]' if ':' in host else host}:{port}/{quote(name or 'CHARGER-ID', safe='')}"
+        url = f"ws://{f'[{host}]' if ':' in host else host}:{port}/{quote(_shown(name) or 'CHARGER-ID', safe='')}"
         entry = {
-            "identity": name,
+            "identity": _shown(name),
             "address": _host(connection.remote_address),
             "why": why,
             "next_step": next_step,
             "url": url,
             "at": iso(self._clock.utc_ms()),
         }
+        self._remember(entry)
+        key, now_s = (entry["identity"], why), self._clock.monotonic()
+        if self._is_news(key, now_s):
+            self._told_s[key] = now_s
+            self._tell(Event("charger_refused", entry["identity"] or "?", why, next_step, Severity.WARNING, entry))
+
+    def _remember(self, entry: dict[str, Any]) -> None:
+        """For `status`; our own boxes are forgotten last."""
+        name = entry["identity"]
         self.refused.pop(name, None)
         self.refused[name] = entry
         if len(self.refused) > MAX_REFUSED:
-            self.refused.pop(next(iter(self.refused)))
-        if self._is_news(name, why):
-            self._tell(Event("charger_refused", name or "?", why, next_step, Severity.WARNING, entry))
+            strangers = (one for one in self.refused if one not in self._links)
+            self.refused.pop(next(strangers, next(iter(self.refused))))
 
-    def _is_news(self, name: str, why: str) -> bool:
-        now_s = self._clock.monotonic()
-        told_s = self._told_s.get((name, why))
-        if told_s is not None and now_s - told_s < TELL_AGAIN_S:
+    def _is_news(self, key: tuple[str, str], now_s: float) -> bool:
+        """Not told within the hour. Of strangers with ever new names only so many are; one stands for all."""
+        self._told_s = {key: told_s for key, told_s in self._told_s.items() if now_s - told_s < TELL_AGAIN_S}
+        if key in self._told_s:
             return False
-        if len(self._told_s) >= 4 * MAX_REFUSED:
-            self._told_s.clear()
-        self._told_s[(name, why)] = now_s
-        return True
+        if key[0] in self._links or sum(name not in self._links for name, _ in self._told_s) < MAX_REFUSED:
+            return True
+        if self._many_s is None or now_s - self._many_s >= TELL_AGAIN_S:
+            self._many_s = now_s
+            self._tell(
+                Event(
+                    "many_refused", "ocpp", f"more than {MAX_REFUSED} unknown identities dialled within an hour; "
+                    "further ones are refused without a word",
+                    "find out what dials (`status` shows the newest addresses), and take it off this network",
+                    Severity.WARNING, keep=True,
+                )
+            )  # fmt: skip
+        return False
+
+
+def _shown(name: str) -> str:
+    """An identity as it is told: a stranger's may have thousands of characters."""
+    return name if len(name) <= MAX_SHOWN else f"{name[: MAX_SHOWN - 3]}..."
 
 
 def identity_of(path: str) -> str:

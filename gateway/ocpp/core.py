@@ -29,6 +29,7 @@ MAX_TRANSACTIONS = 200
 CARD_AGAIN_S = 600.0
 """Site seconds before the same refused card is told again; a driver holds it to the reader again and again."""
 
+FLOOD_AGAIN_S = 600.0
 MAX_REFUSED_CARDS = 100
 """Refused cards of one charger that are remembered; the oldest go first (I12)."""
 
@@ -74,6 +75,7 @@ class Core:
     """We are closing its connection ourselves."""
 
     _refused_cards: dict[str, float] = field(default_factory=dict)
+    _flooded_s: float | None = None
 
     def __post_init__(self) -> None:
         self.to_charger = CallLine("charger", self.ocpp.call_timeout_s, self.do)
@@ -104,6 +106,18 @@ class Core:
         if again:
             data = {"id_tag": f"...{id_tag[-4:]}" if len(id_tag) > 4 else "***", "verdict": verdict.status}
             self.report(Event("card_refused", self.charger.id, *_why_refused(verdict), Severity.WARNING, data))
+
+    def flooded(self) -> None:
+        """More messages at once than may wait: told once in ten minutes (I11, I12)."""
+        if self._flooded_s is None or self.now.monotonic_s - self._flooded_s >= FLOOD_AGAIN_S:
+            self._flooded_s = self.now.monotonic_s
+            self.tell(
+                "charger_floods",
+                "it sends faster than it is answered: what does not fit in the queue is refused or answered here",
+                "restart the box; if it goes on, update its firmware",
+                Severity.WARNING,
+                keep=True,
+            )
 
     # Answers to the charger
 

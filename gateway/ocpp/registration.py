@@ -212,10 +212,15 @@ class Registration:
             Call(
                 message.frame.message_id, message.frame.text, RELAYED, Priority.RELAYED,
                 lambda answer: self._answered(asked, answer),
-                lambda loss: self._by_us(asked),
+                lambda loss: self._not_relayed(asked, loss),
                 needs_acceptance=not self.pending,
             )
         )  # fmt: skip
+
+    def _not_relayed(self, asked: Asked, loss: Loss) -> None:
+        if loss is Loss.FULL:
+            self._core.flooded()
+        self._by_us(asked)
 
     def _answered(self, asked: Asked, answer: Frame) -> None:
         self._heard = True

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from gateway.ocpp.charger_server import credentials_of, identity_of, same_password
+from gateway.ocpp.charger_server import MAX_REFUSED, credentials_of, identity_of, same_password
 from gateway.site import Upstream
 from tests.ocpp.wires import Csms, Run, make_charger, make_site, until
 
@@ -54,6 +54,25 @@ async def test_an_unknown_identity_is_refused_with_the_remedy(run_gateway: Run) 
         assert refused[0]["url"] == f"ws://127.0.0.1:{gateway.side.port}/boxx"
         assert "box1" in refused[0]["next_step"]
         assert gateway.kinds().count("charger_refused") == 1
+
+
+async def test_a_stranger_with_ever_new_long_names_costs_little_and_hides_nobody(run_gateway: Run) -> None:
+    """I12: 60 names of 6000 characters are 50 short events and one that stands for the rest; ours is told as ever."""
+    site = make_site(make_charger(secret="box1-key"))
+    async with run_gateway(site, {"box1-key": b"secret"}) as gateway:
+        with pytest.raises(InvalidStatus, match="401"):
+            async with gateway.box():
+                pass
+        for number in range(MAX_REFUSED + 10):
+            with pytest.raises(InvalidStatus, match="404"):
+                async with gateway.box(f"S{number}-{'x' * 6000}"):
+                    pass
+        assert gateway.kinds().count("charger_refused") == 1 + MAX_REFUSED
+        assert gateway.kinds().count("many_refused") == 1
+        refused = gateway.side.status()["refused"]
+        assert len(refused) == MAX_REFUSED
+        assert max(len(str(one)) for one in refused) < 600
+        assert any(one["identity"] == "box1" for one in refused)
 
 
 async def test_a_wrong_password_is_refused_and_the_right_one_is_not(run_gateway: Run) -> None:

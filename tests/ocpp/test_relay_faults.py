@@ -338,3 +338,26 @@ def test_the_oldest_waiting_message_is_found_without_reading_them_all() -> None:
     bench = Bench()
     plan = bench.db.execute(f"EXPLAIN QUERY PLAN {journal.WAITING}", ("box1",)).fetchall()
     assert all("COVERING" in str(row[3]) for row in plan if "journal" in str(row[3])), plan
+
+
+def test_a_box_that_floods_is_told_once_in_ten_minutes() -> None:
+    """I11: what does not fit in the queue is answered here, and that is an event, not one for each frame."""
+    bench = Bench().accepted()
+    for number in range(500):
+        bench.say("charger", [2, f"h{number}", "Heartbeat", {}])
+    assert bench.kinds().count("charger_floods") == 1
+    (event,) = (one for one in bench.events if one.kind == "charger_floods")
+    assert event.cause
+    assert event.next_step
+    bench.later(601)
+    for number in range(500):
+        bench.say("charger", [2, f"i{number}", "Heartbeat", {}])
+    assert bench.kinds().count("charger_floods") == 2
+
+
+def test_a_box_that_heaps_up_transaction_messages_is_told() -> None:
+    """The queue of starts, values and stops has an end too."""
+    bench = Bench().accepted()
+    for number in range(100):
+        bench.say("charger", start(f"s{number}"))
+    assert bench.kinds().count("charger_floods") == 1
