@@ -289,6 +289,7 @@ class House:
     def _bury(self, machine: Machine) -> None:
         """What it held is given back: a day has a hundred restarts."""
         self.loop.bury(machine.node)
+        self.network.forget_node(machine.node)
         machine.disk.scrap()
 
     def pull_plug(self) -> None:

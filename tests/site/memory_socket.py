@@ -22,6 +22,11 @@ class MemSocket(asyncio.Protocol):
         self._read_scheduled = False
         loop.sockets[fd] = self
 
+    @property
+    def node(self) -> str:
+        """The machine that reads and writes here."""
+        return str(self._end.node)  # type: ignore[attr-defined]
+
     # As a protocol
 
     def data_received(self, data: bytes) -> None:

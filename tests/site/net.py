@@ -82,6 +82,18 @@ class Network:
             if server.node == node:
                 del self._listeners[key]
 
+    def forget_node(self, node: str) -> None:
+        """Its connections and sockets keep nothing of a machine that is long gone."""
+        for number, pipe in list(self._open.items()):
+            if node in (pipe.client.node, pipe.server.node):
+                del self._open[number]
+                for end in (pipe.client, pipe.server):
+                    if end.node == node:
+                        end.forget()
+        for fd, socket in list(self.loop.sockets.items()):
+            if socket.node == node:
+                del self.loop.sockets[fd]
+
     # Asyncio's side
 
     def listen(self, factory: Callable[[], asyncio.Protocol], host: str, port: int, tls: Any) -> _Server:
@@ -289,6 +301,13 @@ class End(asyncio.Transport):
     def _is_dead(self) -> bool:
         """Its machine is gone, and says nothing any more."""
         return self.node in self._loop.dead
+
+    def forget(self) -> None:
+        """Nobody is there any more; whoever still holds the other end finds it lost."""
+        self._lost = self._closing = True
+        self._protocol = None
+        self._held.clear()
+        self.context = contextvars.Context()
 
     def is_closing(self) -> bool:
         return self._closing or self._lost
