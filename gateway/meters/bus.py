@@ -179,10 +179,10 @@ class BusTask:
         self._strange_told.discard(station.meter.id)
         reading = station.take(task.answers)
         if station.wants_name:
-            self._plan.identify(station.meter.id, now_s)
+            self._plan.identify(station.meter.id, now_s, first=station.unconfirmed)
         if task.kind is Kind.ENERGY:
             self._give(station.meter.id, reading)
-        elif station.unconfirmed:
+        elif station.unconfirmed and not station.wants_name:
             self._plan.again(station.meter.id, now_s)
 
     def _after(self, entry: Entry, answer: Answer) -> None:

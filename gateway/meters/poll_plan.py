@@ -44,8 +44,9 @@ class Entry:
 
     `due_s` is when its next cycle may begin, `misses` the tasks in a row that failed, `proven` the blocks that it has
     once answered, `named` whether it has once given its serial number, `nameless` how often in a row it was silent when
-    asked for it, `rested_s` when it may be asked again. After a silence it is left alone for `calm_s`: what it may
-    still send must not pass for the answer to a repeated request.
+    asked for it, `asked_s` when it was asked last, `doubted` whether its first level has made it be asked, `rested_s`
+    when it may be asked again. After a silence it is left alone for `calm_s`: what it may still send must not pass for
+    the answer to a repeated request.
     """
 
     id: str
@@ -61,6 +62,8 @@ class Entry:
     identified: bool = False
     named: bool = False
     nameless: int = 0
+    asked_s: float = float("-inf")
+    doubted: bool = False
     misses: int = 0
     rested_s: float = 0.0
     max_block: int | None = None
@@ -234,11 +237,15 @@ class BusPlan:
         """Read `meter` at once, ahead of its period."""
         self.entries[meter].due_s = now_s
 
-    def identify(self, meter: str, now_s: float) -> None:
-        """Who answers there? Its level has changed: asked at once, or where it was asked just now, in a while."""
+    def identify(self, meter: str, now_s: float, *, first: bool = False) -> None:
+        """Who answers there? Its level has changed: asked at once, or where it was asked just now, in a while.
+
+        For its `first` level after a start it is asked at once, and only where it does not tell it in a while again.
+        """
         entry = self.entries[meter]
-        asked_s = entry.identify_s - IDENTIFY_EVERY_S
-        entry.identify_s = min(entry.identify_s, max(now_s, asked_s + IDENTIFY_AGAIN_S))
+        wait_s = 0.0 if first and not entry.doubted else IDENTIFY_AGAIN_S
+        entry.doubted = entry.doubted or first
+        entry.identify_s = min(entry.identify_s, max(now_s, entry.asked_s + wait_s))
         if entry.identify_s <= now_s:
             entry.due_s = now_s
 
@@ -255,7 +262,7 @@ class BusPlan:
         entry.misses = 0
         self._drop(task)
         if task.kind is Kind.IDENTIFY:
-            entry.identified = True
+            entry.identified, entry.asked_s = True, now_s
             if entry.blocks.serial in task.answers:
                 entry.named, entry.nameless = True, 0
             entry.identify_s = now_s + IDENTIFY_EVERY_S
@@ -301,6 +308,7 @@ class BusPlan:
         """
         entry = task.entry
         entry.nameless += 1
+        entry.asked_s = now_s
         if not entry.named and entry.nameless < NAMELESS_AFTER:
             self._drop(task)
             entry.due_s = now_s + BACKOFF_STEP_S

@@ -5,7 +5,7 @@ is over with the next reading that fits. A lasting change of level - a reset, an
 readings have agreed with one another for `CONFIRM_S`, and never at zero with the same serial number: a meter that
 answers zeros does so for a while, too. A meter that tells its serial number must have told it again since the level
 changed: else the first Wh of a new meter would be booked as the old one's. The first reading after a start counts when
-a second one agrees with it.
+a second one agrees with it, and the serial number has been told in between.
 
 A register that reaches its range and goes on from 0 by no more than the power explains waits for nothing: a session
 that begins or a quarter hour that ends just then needs its register. Only the exact zero is not believed at once.
@@ -108,7 +108,7 @@ class Trust:
 
     def unnamed(self, named_s: float | None) -> bool:
         """Whether a level waits that came after the serial number was last read (at `named_s`)."""
-        return self.good is not None and self.rival is not None and named_s is not None and named_s < self.rival_since_s
+        return self.rival is not None and named_s is not None and named_s < self.rival_since_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +201,8 @@ def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict
     agrees = trust.rival is not None and _contradiction(trust.rival, sample, limits) is None
     zero = not sample.import_wh and not sample.export_wh
     if agrees and zero and sample.from_s - trust.rival_since_s < ZERO_S:
+        return replace(trust, rival=sample), Verdict(Reason.UNCONFIRMED)
+    if agrees and trust.unnamed(sample.named_s) and sample.from_s - trust.rival_since_s < SUSPECT_S:
         return replace(trust, rival=sample), Verdict(Reason.UNCONFIRMED)
     if agrees:
         return Trust(good=sample, seen_s=sample.to_s), GOOD

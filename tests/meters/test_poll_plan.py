@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -353,6 +354,17 @@ def test_a_meter_in_doubt_is_identified_at_once_but_not_again_and_again() -> Non
     at = [at_s for at_s, _, kind in bus.log if kind is Kind.IDENTIFY and at_s > 1]
     assert at[0] < 100.5
     assert 5 <= len(at) <= 7
+
+
+def test_for_its_first_level_a_meter_is_identified_at_once_and_then_as_rarely_as_others() -> None:
+    bus = Bus(plan_of(5, model="iem3155"))
+    bus.run(0.5)
+    for _ in range(20):
+        bus.plan.identify("m0", bus.now_s, first=True)
+        bus.run(bus.now_s + 1)
+    at = [at_s for at_s, _, kind in bus.log if kind is Kind.IDENTIFY]
+    assert at[0] < 0.2
+    assert [round(at_s) for at_s in at[1:]] == pytest.approx([0.5, 11], abs=1)
 
 
 def test_a_serial_number_that_was_once_given_is_asked_for_again_after_a_disturbance() -> None:

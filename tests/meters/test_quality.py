@@ -34,6 +34,17 @@ def test_the_first_reading_counts_when_a_second_one_agrees() -> None:
     assert reasons == [Reason.UNCONFIRMED, Reason.UNCONFIRMED, None, None]
 
 
+def test_the_first_level_waits_until_the_serial_number_has_been_told_after_it() -> None:
+    """Seed 10055: two meters were swapped between the serial number and the first reading after a start."""
+    first, second = (replace(sample(at_s, 9_000), named_s=0.5) for at_s in (1, 2))
+    told, silent = replace(sample(3, 9_000), named_s=2.5), replace(sample(22, 9_000), named_s=0.5)
+    assert run(first, second, told)[1] == [Reason.UNCONFIRMED, Reason.UNCONFIRMED, None]
+    assert run(first, second, silent)[1] == [Reason.UNCONFIRMED, Reason.UNCONFIRMED, None]
+    assert run(first, second)[0].unnamed(0.5)
+    assert not run(first, second)[0].unnamed(2.5)
+    assert not run(sample(1, 9_000))[0].unnamed(None)
+
+
 def test_zeros_after_a_start_are_not_believed_before_they_have_held_for_five_minutes() -> None:
     """Seed 268: started while a meter answered zeros; a boundary of 0 Wh was kept for ever, a session got 1.4 kWh."""
     _, reasons = run(sample(0, 0), sample(5, 0), sample(290, 0), sample(295, 16_500), sample(300, 16_501))
