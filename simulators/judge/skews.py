@@ -228,8 +228,10 @@ class ServedLog:
 
     def _allowed_ms(self, meter: str, boundary_ms: int) -> int:
         """How late the register of a quarter hour may come."""
-        there = any(since <= boundary_ms <= until for since, until in self._evidence.lives)
+        there_ms = [boundary_ms - since for since, until in self._evidence.lives if since <= boundary_ms <= until]
         silent = self._evidence.silent_at(meter, boundary_ms)
-        if silent or not there:
+        if silent or not there_ms:
             return AT_A_START_MS
-        return LARGEST_SKEW_MS if self._evidence.speed <= 1 else LARGEST_SKEW_FAST_MS
+        # One that has only just started still asks who answers where, and reads every meter twice.
+        largest_ms = LARGEST_SKEW_MS if self._evidence.speed <= 1 else LARGEST_SKEW_FAST_MS
+        return max(largest_ms, AT_A_START_MS - there_ms[0])

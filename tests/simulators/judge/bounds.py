@@ -143,6 +143,13 @@ def late_after_silence(run: Run, late_ms: int) -> None:
     boundary_moves(run, late_ms)
 
 
+def late_after_start(run: Run, late_ms: int) -> None:
+    """The gateway was there again 3 s before the quarter hour."""
+    tell(run, at("12:14:50"), "gateway_stopped")
+    tell(run, at("12:14:57"), "gateway_ready")
+    in_real_time(run, late_ms)
+
+
 def stood_still(run: Run, since_ms: int) -> None:
     """pv's register stood still over 12:15, and the truth has 50 Wh more (1,5 to 3 kW flowed)."""
     tell(run, at("12:15") - since_ms, "meter_lies", meter="pv")
@@ -303,6 +310,8 @@ PAIRS = (
          lambda run: in_real_time(run, 2400), lambda run: in_real_time(run, 2600)),
     Pair("a boundary within 10 s after a silence", ("I7",), "10.70 s late",
          lambda run: late_after_silence(run, 10_500), lambda run: late_after_silence(run, 10_700)),
+    Pair("a boundary within 10 s after a start", ("I7",), "7.10 s late",
+         lambda run: late_after_start(run, 6_900), lambda run: late_after_start(run, 7_100)),
     Pair("a register that stood still", ("I7",), "true are",
          lambda run: stood_still(run, 64_000), lambda run: stood_still(run, 50_000)),
     Pair("an estimate is marked", ("I7",), "nobody is marked as estimated",
