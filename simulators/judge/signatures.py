@@ -18,7 +18,7 @@ LATE_MS = 900_000
 """The end of a session whose stop came late is a reading at most so far beside it, the register unmoved in between."""
 
 KEPT_MS = 10_000
-"""A stop that came so much later than it says was kept by the box."""
+"""A stop that came so much later than it says was kept by the box, or had to be sent again."""
 
 
 def check(evidence: Evidence) -> Finding:
@@ -112,7 +112,11 @@ def _unmoved(evidence: Evidence, end: Body, reading: ocmf.SignedReading) -> bool
     the signed reading, and both at least once, is what was signed."""
     stop = evidence.traffic.stops.get((str(end["charger"]), int(end["transaction_id"])))
     ended_ms, wide = parse_utc(end["end"]), evidence.stated_ms
-    if stop is None or stop.sent[0].at_ms - ended_ms < KEPT_MS - wide:
+    if stop is None:
+        return False
+    answered_ms = min((one.at_ms for one in stop.results), default=stop.sent[-1].at_ms)
+    came_ms = max((one.at_ms for one in stop.sent if one.at_ms <= answered_ms), default=stop.sent[0].at_ms)
+    if came_ms - ended_ms < KEPT_MS - wide:
         return False
     given = evidence.rows(
         "truth.db",

@@ -102,6 +102,16 @@ def late_and_signed_later(run: Run, moved_wh: int) -> None:
     run.served += [("m2", at("12:36:30"), end_wh + moved_wh, None), ("m2", at("12:37"), end_wh, None)]
 
 
+def sent_again(run: Run, moved_wh: int) -> None:
+    """The box has said its stop at once, and again at 12:40, because nobody had answered."""
+    late_and_signed_later(run, moved_wh)
+    for log in (run.charger_wire, run.csms_wire):  # what it metered after it had stopped
+        log[:] = [line for line in log if '"s-b-mv8"' not in line["frame"]]
+    run.messages[:] = [row for row in run.messages if row[1] != "s-b-mv8"]
+    number, line = next((n, one) for n, one in enumerate(run.charger_wire) if '"s-b-stop"' in one["frame"])
+    run.charger_wire.insert(number, {**line, "t": at("12:36")})
+
+
 def exchanged(run: Run, clock: str, *, named: bool = True, meter: str = "m1", more_wh: float = 0.0) -> None:
     """Another meter is put in that begins where the old one stood; the truth then has `more_wh` than was metered."""
     tell(run, at(clock), "meter_exchanged", meter=meter, jump_wh=0.0)
@@ -297,6 +307,8 @@ PAIRS = (
          lambda run: late_stop(run, 0), lambda run: late_stop(run, 1)),
     Pair("a late stop is signed with an unmoved register", ("I5",), "beside the session's",
          lambda run: late_and_signed_later(run, 0), lambda run: late_and_signed_later(run, 1)),
+    Pair("a stop sent again is signed with an unmoved register", ("I5",), "beside the session's",
+         lambda run: sent_again(run, 0), lambda run: sent_again(run, 1)),
     Pair("no exchange within a billed session", ("I6",), "another meter was put in while it ran",
          lambda run: exchanged_before(run, "11:54:50"), lambda run: exchanged_before(run, "11:55:10")),
     Pair("an exchange is named", ("I7",), "not metered",
