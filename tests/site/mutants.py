@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,25 @@ def _a_row_is_never_sent() -> None:
     outbox.waiting, outbox.get_rows = all_but_tenth, none_of_tenth
 
 
+def _a_lost_cloud_is_not_told() -> None:
+    """The cloud link swallows its event when the broker goes; all else goes on."""
+    from gateway.cloud import link
+
+    link.CloudLink._down = lambda *_: None  # type: ignore[method-assign]
+
+
+def _a_step_is_missing() -> None:
+    """Who is refused at the door is told why, and not what to do."""
+    from gateway.ocpp import charger_server
+
+    refuse = charger_server.ChargerServer._refuse
+
+    def without_step(self: charger_server.ChargerServer, connection: Any, name: str, why: str, _: str) -> None:
+        refuse(self, connection, name, why, "")
+
+    charger_server.ChargerServer._refuse = without_step  # type: ignore[method-assign]
+
+
 MUTANTS: dict[str, Mutant] = {
     "reduction-counts-at-once": Mutant("I1", _reduction_counts_at_once),
     "below-the-minimum": Mutant("I2", _below_the_minimum, hours=0.4, faults_per_hour=0),
@@ -113,6 +133,8 @@ MUTANTS: dict[str, Mutant] = {
     "drop-carry": Mutant("I7", _sabotage("drop_carry"), seed=3, hours=0.8, faults_per_hour=0),
     "two-meters-exchanged": Mutant("I7", _two_meters_exchanged, hours=0.6, faults_per_hour=0),
     "a-row-is-never-sent": Mutant("I8", _a_row_is_never_sent, hours=0.4, faults_per_hour=0),
+    "a-lost-cloud-is-not-told": Mutant("I11", _a_lost_cloud_is_not_told, seed=3, hours=0.5),
+    "a-step-is-missing": Mutant("I11", _a_step_is_missing, seed=1, hours=0.6),
     "rewrite-frame": Mutant("I10", _sabotage("rewrite_frame"), hours=0.4, faults_per_hour=0),
 }
 

@@ -18,7 +18,7 @@ from simulators.judge.verdict import Finding
 
 from .clock import put_on_rails
 from .house import House
-from .loop import SimLoop
+from .loop import NODE, SimLoop
 from .plan import Plan, make_plan
 from .verdict import judge_watch
 from .watch import Violation
@@ -91,7 +91,7 @@ def simulate(options: Options, folder: Path) -> Outcome:
     gc.collect()
     gc.freeze()
     with (folder / "gateway.log").open("w") as gateway_log, (folder / "story.log").open("w") as story_log:
-        _log_to(gateway_log, also=sys.stderr if options.trace else None)
+        _log_to(gateway_log, loop, plan.epoch_ms, also=sys.stderr if options.trace else None)
         house = House(plan, folder, loop, _tracer(story_log, also=sys.stderr if options.trace else None))
         asyncio.set_event_loop(loop)
         crash = ""
@@ -120,10 +120,16 @@ def _fresh(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _log_to(file: IO[str], also: IO[str] | None) -> None:
-    """The gateway's own events, as JSON lines; nothing of it on standard output."""
+def _log_to(file: IO[str], loop: SimLoop, epoch_ms: int, also: IO[str] | None) -> None:
+    """The gateway's own events, as JSON lines with true time and machine; nothing of it on standard output.
 
-    def write(_: Any, __: str, event: dict[str, Any]) -> str:
+    What a dead machine's `finally` blocks say while it is buried is nobody's word.
+    """
+
+    def write(_: Any, level: str, event: dict[str, Any]) -> str:
+        if NODE.get() in loop.dead:
+            raise structlog.DropEvent
+        event |= {"level": level, "node": NODE.get(), "t": epoch_ms + round(loop.time() * 1000)}
         line = str(structlog.processors.JSONRenderer(ensure_ascii=False)(None, "", event))
         if also is not None:
             also.write(line + "\n")

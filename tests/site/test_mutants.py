@@ -15,7 +15,7 @@ from .mutants import MUTANTS
 from .verdict import INVARIANTS
 
 ROOT = Path(__file__).parent.parent.parent
-FEW = ("below-the-minimum", "double-record", "rewrite-frame", "a-row-is-never-sent")
+FEW = ("below-the-minimum", "double-record", "rewrite-frame", "a-row-is-never-sent", "a-lost-cloud-is-not-told")
 """The quick ones run with every `make test`, all of them with `make prove`."""
 
 

@@ -11,16 +11,19 @@ from simulators.judge.evidence import Evidence, NoEvidenceError
 from simulators.judge.records import sessions
 from simulators.judge.verdict import TITLES, Finding, Notes
 
+from . import visible
 from .watch import Watch
 
 OWN_TITLES = {
     "I1": "what the boxes may draw fits, in every second",
     "I2": "every limit is 0 or between the box's minimum and maximum",
+    "I11": "what goes wrong is told, with cause and next step",
     "story": "every car is one session, to bill or with its reason",
 }
 
 
-INVARIANTS = {"I1", "I2", *CHECKS} - {"story"}
+OWN_CHECKS = {"I11": visible.check}
+INVARIANTS = {"I1", "I2", *CHECKS, *OWN_CHECKS} - {"story"}
 """What is checked after every watch; the story is the check of the checks."""
 
 
@@ -29,7 +32,7 @@ def judge_watch(folder: Path, watch: Watch) -> list[Finding]:
     findings = [_own("I1", watch, f"{watch.seconds} s"), _own("I2", watch, f"{watch.limits_seen} limits")]
     evidence = Evidence(folder)
     try:
-        checks = {**CHECKS, "story": _story}
+        checks = {**CHECKS, **OWN_CHECKS, "story": _story}
         return [*findings, *(_run(name, check, evidence) for name, check in checks.items())]
     finally:
         evidence.close()
