@@ -19,7 +19,7 @@ def main() -> int:
     arguments = _arguments()
     options = Options(
         arguments.seed, arguments.hours, arguments.chargers, arguments.faults, arguments.until,
-        _numbers(arguments.only), arguments.trace, arguments.mutant,
+        _numbers(arguments.only), arguments.trace, arguments.mutant, arguments.crowded,
     )  # fmt: skip
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix=f"zev-site-{options.seed}-"))
     outcome = simulate(options, folder)
@@ -49,6 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trace", action="store_true", help="print what happens on standard error")
     parser.add_argument("--shrink", action="store_true", help="after a failure: which faults does it take?")
     parser.add_argument("--mutant", help="break the gateway on purpose (tests/site/mutants.py)")
+    parser.add_argument("--crowded", action="store_true", help="room for two, and everybody stays: cars take turns")
     parser.add_argument("--keep", type=Path, help="keep evidence and logs in this folder")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the verdict")
     return parser.parse_args()

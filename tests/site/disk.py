@@ -99,6 +99,11 @@ class Disk:
         """The machine is off: nothing that is written now stays."""
         return self._frozen is not None
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(len(file.now) for file in self.files.values())
+
     def cut_power(self, random: Random) -> dict[str, bytes]:
         """What is on the disk when the power comes back. Writes from now on go nowhere."""
         if self._frozen is None:

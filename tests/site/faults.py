@@ -38,6 +38,7 @@ class Faults:
         self._tell("fault", kind=fault.kind, target=fault.target, lasts_s=fault.lasts_s)
         if fault.kind in HOSTILE:
             await HOSTILE[fault.kind](self._house, fault)
+            self._house.take_stock()
         else:
             await getattr(self, f"_{fault.kind}")(fault)
 

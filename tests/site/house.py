@@ -30,6 +30,7 @@ from simulators.modbus_slave import TcpSlave, Units
 from .bank import FreezingBank
 from .boxes import SeededCharger, watch_sent
 from .broker import Broker
+from .budget import LOOK_EVERY_S, Budget
 from .clock import SimClock
 from .disk import Disk
 from .faults import Faults
@@ -93,6 +94,7 @@ class House:
         self.units: dict[str, int] = {}
         self.banks: dict[str, FreezingBank] = {}
         self.watch = Watch(plan, self.building, self.chargers, self.clock)
+        self.budget = Budget(len(plan.boxes))
         self.events.listeners.append(self.watch.hear)
         self.site_file = folder / "site.toml"
         self.site_file.write_text(site_text(plan), encoding="utf-8")
@@ -211,7 +213,14 @@ class House:
             now_ms = self.clock.utc_ms()
             self.building.advance(now_ms)
             self.watch.second(now_ms)
+            if (now_ms - self.plan.epoch_ms) // 1000 % LOOK_EVERY_S == LOOK_EVERY_S - 1:
+                self.take_stock()
             await self.clock.sleep_until((now_ms // 1000 + 1) * 1000)
+
+    def take_stock(self) -> None:
+        """What the machine holds now (I12)."""
+        if self.machine is not None:
+            self.budget.look(self.machine.task, self.machine.disk)
 
     async def _drain(self) -> None:
         """Everything is mended: wait until the next quarter hour is told and the outbox has run dry, then stop."""
@@ -223,8 +232,10 @@ class House:
         machine = self.machine
         assert machine is not None
         self.events.event("gateway_stopped", node=machine.node)
+        self.take_stock()
         machine.task.cancel()
         await asyncio.wait([machine.task], timeout=30)
+        self.budget.ended(machine.disk)
         if not machine.task.done():
             raise RuntimeError(f"{machine.node} does not end")
         await asyncio.sleep(1)
@@ -279,6 +290,7 @@ class House:
         if machine is None:
             return
         self.machine = None
+        self.budget.ended(machine.disk)
         self.image = machine.disk.cut_power(self.random) if power else machine.disk.stop()
         self.loop.dead.add(machine.node)
         self.network.cut_node(machine.node)

@@ -121,6 +121,27 @@ def _a_step_is_missing() -> None:
     charger_server.ChargerServer._refuse = without_step  # type: ignore[method-assign]
 
 
+def _every_stranger_is_remembered() -> None:
+    """A cache without an end: whoever was refused is remembered with the whole name."""
+    from gateway.ocpp import charger_server
+
+    admit = charger_server.ChargerServer._admit
+
+    async def remembering(self: charger_server.ChargerServer, connection: Any, request: Any) -> Any:
+        self.__dict__.setdefault("_known", {})[request.path] = request
+        return await admit(self, connection, request)
+
+    charger_server.ChargerServer._admit = remembering  # type: ignore[method-assign]
+
+
+def _every_refusal_is_told() -> None:
+    """A box that shows card after card, a stranger under ever new names: each is an event, in full length."""
+    from gateway.ocpp import charger_server
+
+    charger_server.MAX_SHOWN = 10_000
+    charger_server.ChargerServer._is_news = lambda *_: True  # type: ignore[method-assign]
+
+
 MUTANTS: dict[str, Mutant] = {
     "reduction-counts-at-once": Mutant("I1", _reduction_counts_at_once),
     "below-the-minimum": Mutant("I2", _below_the_minimum, hours=0.4, faults_per_hour=0),
@@ -135,6 +156,8 @@ MUTANTS: dict[str, Mutant] = {
     "a-row-is-never-sent": Mutant("I8", _a_row_is_never_sent, hours=0.4, faults_per_hour=0),
     "a-lost-cloud-is-not-told": Mutant("I11", _a_lost_cloud_is_not_told, seed=3, hours=0.5),
     "a-step-is-missing": Mutant("I11", _a_step_is_missing, seed=1, hours=0.6),
+    "every-stranger-is-remembered": Mutant("I12", _every_stranger_is_remembered, seed=3, hours=0.6),
+    "every-refusal-is-told": Mutant("I12", _every_refusal_is_told, seed=3, hours=0.6),
     "rewrite-frame": Mutant("I10", _sabotage("rewrite_frame"), hours=0.4, faults_per_hour=0),
 }
 

@@ -114,6 +114,8 @@ class Plan:
     visits: tuple[Visit, ...]
     faults: tuple[Fault, ...]
     house_fuse: FuseType = "gG"
+    crowded: bool = False
+    """There is room for two minima at a time, and every car stays: whoever waits is to have a turn (I9)."""
 
     @property
     def circuits(self) -> tuple[CircuitPlan, ...]:
@@ -206,21 +208,28 @@ FLOAT_LEVELS_WH = (16_384_000.0, 32_768_000.0, 65_536_000.0)
 ROLLS_AT_WH = 2.0**32
 
 
-def make_plan(seed: int, hours: float, chargers: int, faults_per_hour: float = 40.0) -> Plan:
+CROWDED_GARAGE_A = 16
+
+
+def make_plan(seed: int, hours: float, chargers: int, faults_per_hour: float = 40.0, *, crowded: bool = False) -> Plan:
     """One seed, one plan."""
     random = Random(f"{seed}/plan")
     seconds = round(hours * 3600)
     epoch_ms = random.choice(sorted(BEGINNINGS.values())) - LEAD_S * 1000
     house_fuse_a, garage_fuse_a = random.choice(((63, 40), (63, 50), (80, 40), (80, 63)))
+    if crowded:
+        garage_fuse_a = CROWDED_GARAGE_A
     house_fuse: FuseType = Random(f"{seed}/fuse").choice(("gG", "MCB", "SLS"))
     house_worst_a = 32
     fallbacks_a = min(garage_fuse_a - 4, keeps_to_ma(house_fuse, house_fuse_a) // 1000 - house_worst_a)
     boxes = _metered(Random(f"{seed}/meters"), _boxes(random, chargers, fallbacks_a))
-    visits = _visits(random, boxes, seconds)
+    visits = _crowd(random, boxes, seconds) if crowded else _visits(random, boxes, seconds)
     faults = _faults(Random(f"{seed}/faults"), boxes, seconds, faults_per_hour)
     for family, (share, kinds) in FAMILIES.items():
         faults += _more_faults(Random(f"{seed}/{family}"), kinds, boxes, seconds, share * faults_per_hour)
-    return Plan(seed, seconds, epoch_ms, house_fuse_a, garage_fuse_a, house_worst_a, boxes, visits, faults, house_fuse)
+    return Plan(
+        seed, seconds, epoch_ms, house_fuse_a, garage_fuse_a, house_worst_a, boxes, visits, faults, house_fuse, crowded
+    )
 
 
 def _metered(random: Random, boxes: tuple[Box, ...]) -> tuple[Box, ...]:
@@ -264,6 +273,15 @@ def _visits(random: Random, boxes: tuple[Box, ...], seconds: int) -> tuple[Visit
             stays_s = min(random.uniform(300, 2400), seconds - SETTLE_S - at_s)
             visits.append(_visit(random, box, at_s, stays_s))
             at_s += stays_s + random.uniform(60, 500)
+    return tuple(sorted(visits, key=lambda visit: visit.at_s))
+
+
+def _crowd(random: Random, boxes: tuple[Box, ...], seconds: int) -> tuple[Visit, ...]:
+    """Everybody comes in the first minutes, with an empty battery, and stays to the end."""
+    visits = []
+    for box in boxes:
+        at_s = random.uniform(60, 200)
+        visits.append(replace(_visit(random, box, at_s, seconds - SETTLE_S - at_s), need_wh=60_000.0))
     return tuple(sorted(visits, key=lambda visit: visit.at_s))
 
 

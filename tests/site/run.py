@@ -38,10 +38,11 @@ class Options:
     only: list[int] | None = None
     trace: bool = False
     mutant: str | None = None
+    crowded: bool = False
 
     def plan(self) -> Plan:
         """The plan of this watch."""
-        plan = make_plan(self.seed, self.hours, self.chargers, self.faults_per_hour)
+        plan = make_plan(self.seed, self.hours, self.chargers, self.faults_per_hour, crowded=self.crowded)
         return plan if self.only is None else plan.with_faults(self.only)
 
     def command(self) -> str:
@@ -49,6 +50,8 @@ class Options:
         parts = [f"python -m tests.site --seed {self.seed} --hours {self.hours:g} --chargers {self.chargers}"]
         if self.faults_per_hour != Options.faults_per_hour:
             parts.append(f"--faults {self.faults_per_hour:g}")
+        if self.crowded:
+            parts.append("--crowded")
         if self.only is not None:
             parts.append(f"--only {','.join(map(str, self.only)) or 'none'}")
         return " ".join(parts)
@@ -102,7 +105,7 @@ def simulate(options: Options, folder: Path) -> Outcome:
             if options.trace:
                 raise
     lived_s = time.process_time() - started
-    findings = judge_watch(folder, house.watch) if options.until_s is None and not crash else []
+    findings = judge_watch(folder, house.watch, house.budget) if options.until_s is None and not crash else []
     judged_s = time.process_time() - started - lived_s
     return Outcome(
         house.digest.hexdigest(), loop.time(), lived_s, judged_s, findings, list(house.watch.violations), crash

@@ -54,6 +54,7 @@ def _broken(options: Options) -> list[str]:
         sys.executable, "-m", "tests.site", "--json",
         "--seed", str(options.seed), "--hours", str(options.hours), "--chargers", str(options.chargers),
         "--faults", str(options.faults_per_hour), "--only", ",".join(map(str, options.only or [])) or "none",
+        *(["--crowded"] if options.crowded else []),
         *(["--mutant", options.mutant] if options.mutant else []),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)

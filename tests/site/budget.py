@@ -1,0 +1,116 @@
+"""I12: what the gateway holds in memory and writes to its disk stays in a budget, whatever a peer does.
+
+Simulators and gateway share one process here, so its memory says nothing. What a machine's tasks reach, and what the
+gateway's modules keep, is counted object by object; code, simulators and the libraries' modules are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import types
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from simulators.judge.evidence import Evidence
+from simulators.judge.verdict import Finding, Notes
+
+from .disk import Disk
+
+LOOK_EVERY_S = 600
+"""A look takes some hundredths of a second."""
+
+HELD_BYTES, HELD_BYTES_A_BOX = 4_000_000, 250_000
+"""In memory, beside code and libraries."""
+
+DISK_BYTES, DISK_BYTES_A_BOX_HOUR = 4_000_000, 400_000
+"""Database and journal."""
+
+WRITTEN_BYTES_A_BOX_HOUR = 15_000_000
+"""Every box charges all the time, and the gateway is killed again and again: an hour writes what a quiet day does."""
+
+LOGGED_BYTES_A_BOX_HOUR = 100_000
+EVENTS_A_BOX_HOUR = 60
+
+_CODE = (types.ModuleType, type, types.CodeType, types.BuiltinFunctionType, asyncio.AbstractEventLoop)
+_OUTSIDE = ("tests.", "simulators.", "structlog", "logging")
+_KEEPS = (dict, list, set, deque)
+
+
+class Budget:
+    """Looks at a machine now and then, and remembers the most of each."""
+
+    def __init__(self, boxes: int) -> None:
+        self._boxes = boxes
+        self._held = self._largest = self._written = self._looks = 0
+
+    def look(self, task: asyncio.Task[None], disk: Disk) -> None:
+        """Count what is held and stored now."""
+        self._looks += 1
+        self._held = max(self._held, held_bytes([task, *_kept_by_modules()]))
+        self._largest = max(self._largest, disk.size)
+
+    def ended(self, disk: Disk) -> None:
+        """A life of the machine is over."""
+        self._written += disk.bytes_written
+        self._largest = max(self._largest, disk.size)
+
+    def finding(self, evidence: Evidence) -> Finding:
+        """The finding on I12."""
+        notes, boxes = Notes("I12"), self._boxes
+        hours = max(1.0, (evidence.end_ms - evidence.story[0].at_ms) / 3_600_000)
+        box_hours = boxes * hours
+        ((events,),) = evidence.rows("cloud.db", "SELECT count(*) FROM record WHERE lane = 'event'")
+        logged = (evidence.folder / "gateway.log").stat().st_size
+        for name, found, most in (
+            ("held in memory", self._held, HELD_BYTES + boxes * HELD_BYTES_A_BOX),
+            ("on disk", self._largest, DISK_BYTES + box_hours * DISK_BYTES_A_BOX_HOUR),
+            ("written to disk", self._written, box_hours * WRITTEN_BYTES_A_BOX_HOUR),
+            ("logged", logged, box_hours * LOGGED_BYTES_A_BOX_HOUR),
+        ):
+            notes.figure(name, _mb(found))
+            notes.expect(found <= most, f"{name}: {_mb(found)}, the budget is {_mb(most)}")
+        notes.figure("events", events)
+        most_events = round(box_hours * EVENTS_A_BOX_HOUR)
+        notes.expect(events <= most_events, f"{events} events for the cloud, the budget is {most_events}")
+        notes.expect(self._looks > 0, "nobody has looked")
+        return notes.finding()
+
+
+def held_bytes(roots: Iterable[Any]) -> int:
+    """Bytes of all objects that `roots` reach, code and simulators left out."""
+    seen: set[int] = set()
+    waiting, total = list(roots), 0
+    while waiting:
+        found = waiting.pop()
+        if id(found) in seen or (not isinstance(found, asyncio.Task) and _is_outside(found)):
+            continue
+        seen.add(id(found))
+        total += sys.getsizeof(found, 0)
+        waiting.extend(_referents(found))
+    return total
+
+
+def _kept_by_modules() -> list[Any]:
+    """The containers that the gateway's modules keep for everybody."""
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("gateway.")]
+    return [kept for module in modules for kept in vars(module).values() if isinstance(kept, _KEEPS)]
+
+
+def _is_outside(found: Any) -> bool:
+    return isinstance(found, _CODE) or str(type(found).__module__).startswith(_OUTSIDE)
+
+
+def _referents(found: Any) -> Iterable[Any]:
+    """A function's globals are its module's; what it has closed over is its own."""
+    if isinstance(found, types.FunctionType):
+        return [cell.cell_contents for cell in found.__closure__ or () if cell != types.CellType()]
+    if isinstance(found, asyncio.Task):
+        return [found.get_coro()]
+    return gc.get_referents(found)
+
+
+def _mb(size: float) -> str:
+    return f"{size / 1e6:.2f} MB"

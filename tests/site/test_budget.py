@@ -1,0 +1,44 @@
+"""What a machine holds is counted by what its tasks reach, without the simulators and the code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from .boxes import SeededCharger
+from .budget import held_bytes
+
+
+def test_what_a_task_reaches_is_counted_once() -> None:
+    """Through frames, closures, deques and objects; shared objects count once."""
+
+    class Part:
+        def __init__(self) -> None:
+            self.kept = deque([bytes(50_000)])
+
+    async def live() -> tuple[int, int]:
+        part = Part()
+
+        async def work() -> None:
+            shared = (part.kept, part.kept)
+            await asyncio.sleep(3600)
+            del shared
+
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(0)
+        before = held_bytes([task])
+        part.kept.append(bytes(200_000))
+        after = held_bytes([task])
+        task.cancel()
+        return before, after
+
+    before, after = asyncio.run(live())
+    assert 50_000 < before < 60_000
+    assert 200_000 < after - before < 201_000
+
+
+def test_simulators_are_not_the_gateways() -> None:
+    """Their memory is not on the machine."""
+    charger = object.__new__(SeededCharger)
+    charger.last_sent = "x" * 100_000
+    assert held_bytes([[charger]]) < 200
