@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from .mischief import Mischief
 from .net import Network
 from .plan import Box, Plan, Visit, weather
 from .site_file import site_text
+from .turns import Turns
 from .watch import Watch
 
 CLOSING_S = 25.0
@@ -48,6 +50,7 @@ BURIED_AFTER_S = 10.0
 """Its links are down by then, on both sides: closing them again reaches nobody."""
 
 CARD_AGAIN_S = 30.0
+ASK_EVERY_S = 100.0
 CLOCK_OFF_MS = 1500
 """The largest step of a wall clock in this house."""
 
@@ -95,6 +98,7 @@ class House:
         self.banks: dict[str, FreezingBank] = {}
         self.watch = Watch(plan, self.building, self.chargers, self.clock)
         self.budget = Budget(len(plan.boxes))
+        self.turns = Turns(plan, self.building, self.chargers, self.watch.violated)
         self.events.listeners.append(self.watch.hear)
         self.site_file = folder / "site.toml"
         self.site_file.write_text(site_text(plan), encoding="utf-8")
@@ -165,6 +169,7 @@ class House:
             *map(self._visit, self.plan.visits),
             *map(faults.strike, self.plan.faults),
             *map(self._show, self.plan.boxes),
+            *([self._ask()] if self.plan.crowded else []),
         ]
         tasks = [self.loop.create_task(work) for work in (*world, *story)]
         for task in tasks:
@@ -213,6 +218,7 @@ class House:
             now_ms = self.clock.utc_ms()
             self.building.advance(now_ms)
             self.watch.second(now_ms)
+            self.turns.second(now_ms, self.watch.trouble)
             if (now_ms - self.plan.epoch_ms) // 1000 % LOOK_EVERY_S == LOOK_EVERY_S - 1:
                 self.take_stock()
             await self.clock.sleep_until((now_ms // 1000 + 1) * 1000)
@@ -228,6 +234,7 @@ class House:
         k = self.clock.utc_ms() // QUARTER_MS + 1
         await self.clock.sleep_until(k * QUARTER_MS + CLOSING_S * 1000)
         self.events.event("story_end")
+        self.turns.close(self.clock.utc_ms())
         await asyncio.sleep(CLOSING_S)
         machine = self.machine
         assert machine is not None
@@ -340,6 +347,15 @@ class House:
         if started:
             self.events.event("car_stopped", charger=box.name, card=box.card)
         await charger.unplug()
+
+    async def _ask(self) -> None:
+        """The cloud asks for the status now and then, to show each driver the place in the queue."""
+        for number in itertools.count():
+            await asyncio.sleep(ASK_EVERY_S)
+            now_ms = self.clock.utc_ms()
+            times = {"issued": iso(now_ms), "deadline": iso(now_ms + 60_000)}
+            command = {"cid": f"place-{number}", "op": "status", "args": {}, "actor": "cloud", **times}
+            self.ingestor.command(f"sim-{self.plan.seed}", command)
 
 
 class _BrokerWire:

@@ -21,6 +21,7 @@ class Mutant:
     seed: int = 1
     hours: float = 0.6
     faults_per_hour: float = 40.0
+    crowded: bool = False
 
 
 def _sabotage(name: str) -> Callable[[], None]:
@@ -142,6 +143,22 @@ def _every_refusal_is_told() -> None:
     charger_server.ChargerServer._is_news = lambda *_: True  # type: ignore[method-assign]
 
 
+def _nobody_has_to_give_way() -> None:
+    """The queue never rotates: who charges keeps its place for ever."""
+    from gateway.load import admission
+
+    admission._dwell = lambda *_: 1e9  # type: ignore[assignment]
+
+
+def _no_place_is_told() -> None:
+    """Who waits is told neither place nor time."""
+    from gateway.load import admission
+
+    admission._queue = lambda claims, admitted, *_: {  # type: ignore[assignment]
+        claim.ref: admission.Place(0, None) for claim in claims if claim.ref not in admitted
+    }
+
+
 MUTANTS: dict[str, Mutant] = {
     "reduction-counts-at-once": Mutant("I1", _reduction_counts_at_once),
     "below-the-minimum": Mutant("I2", _below_the_minimum, hours=0.4, faults_per_hour=0),
@@ -158,6 +175,8 @@ MUTANTS: dict[str, Mutant] = {
     "a-step-is-missing": Mutant("I11", _a_step_is_missing, seed=1, hours=0.6),
     "every-stranger-is-remembered": Mutant("I12", _every_stranger_is_remembered, seed=3, hours=0.6),
     "every-refusal-is-told": Mutant("I12", _every_refusal_is_told, seed=3, hours=0.6),
+    "nobody-has-to-give-way": Mutant("I9", _nobody_has_to_give_way, seed=1, hours=1.2, faults_per_hour=0, crowded=True),
+    "no-place-is-told": Mutant("I9", _no_place_is_told, seed=1, hours=0.4, faults_per_hour=0, crowded=True),
     "rewrite-frame": Mutant("I10", _sabotage("rewrite_frame"), hours=0.4, faults_per_hour=0),
 }
 

@@ -105,7 +105,9 @@ def simulate(options: Options, folder: Path) -> Outcome:
             if options.trace:
                 raise
     lived_s = time.process_time() - started
-    findings = judge_watch(folder, house.watch, house.budget) if options.until_s is None and not crash else []
+    findings = (
+        judge_watch(folder, house.watch, house.budget, house.turns) if options.until_s is None and not crash else []
+    )
     judged_s = time.process_time() - started - lived_s
     return Outcome(
         house.digest.hexdigest(), loop.time(), lived_s, judged_s, findings, list(house.watch.violations), crash

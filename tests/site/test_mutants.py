@@ -15,7 +15,14 @@ from .mutants import MUTANTS
 from .verdict import INVARIANTS
 
 ROOT = Path(__file__).parent.parent.parent
-FEW = ("below-the-minimum", "double-record", "rewrite-frame", "a-row-is-never-sent", "a-lost-cloud-is-not-told")
+FEW = (
+    "below-the-minimum",
+    "double-record",
+    "rewrite-frame",
+    "a-row-is-never-sent",
+    "a-lost-cloud-is-not-told",
+    "no-place-is-told",
+)
 """The quick ones run with every `make test`, all of them with `make prove`."""
 
 
@@ -24,6 +31,7 @@ def _broken(name: str) -> dict[str, str]:
     command = [
         sys.executable, "-m", "tests.site", "--json", "--mutant", name, "--seed", str(mutant.seed),
         "--hours", str(mutant.hours), "--faults", str(mutant.faults_per_hour),
+        *(["--crowded", "--chargers", "4"] if mutant.crowded else []),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     try:

@@ -30,8 +30,8 @@ def seed_of_the_code() -> int:
     return 1000 + int.from_bytes(digest.digest()[:4], "big") % 1_000_000
 
 
-def _watch(seed: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.site", "--seed", str(seed), "--json"]
+def _watch(seed: int, *more: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.site", "--seed", str(seed), "--json", *more]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     try:
         outcome: dict[str, Any] = json.loads(done.stdout)
@@ -50,6 +50,15 @@ def watches() -> Any:
 @pytest.mark.parametrize("seed", FIXED)
 def test_a_watch_with_every_fault_breaks_no_invariant(seed: int, watches: dict[int, Future[dict[str, Any]]]) -> None:
     _judge(seed, watches[seed].result())
+
+
+def test_where_two_minima_fit_everybody_has_a_turn_and_knows_the_place() -> None:
+    """I9: four cars stay for more than an hour in a garage of 16 A; the cloud asks for the place of each."""
+    outcome = _watch(2, "--crowded", "--chargers", "4", "--hours", "1.2", "--faults", "0")
+    assert outcome["holds"], json.dumps(outcome["first"], indent=1)
+    figures = outcome["figures"]["I9"]
+    assert int(figures["waits"]) >= 4
+    assert int(figures["places compared"]) >= 10
 
 
 @pytest.mark.slow

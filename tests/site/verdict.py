@@ -13,11 +13,14 @@ from simulators.judge.verdict import TITLES, Finding, Notes
 
 from . import visible
 from .budget import Budget
+from .turns import Turns
+from .turns import finding as turned
 from .watch import Watch
 
 OWN_TITLES = {
     "I1": "what the boxes may draw fits, in every second",
     "I2": "every limit is 0 or between the box's minimum and maximum",
+    "I9": "who waits has a turn within the bound, and is told place and time",
     "I11": "what goes wrong is told, with cause and next step",
     "I12": "memory, disk and log stay in their budget",
     "story": "every car is one session, to bill or with its reason",
@@ -25,16 +28,18 @@ OWN_TITLES = {
 
 
 OWN_CHECKS = {"I11": visible.check}
-INVARIANTS = {"I1", "I2", "I12", *CHECKS, *OWN_CHECKS} - {"story"}
+INVARIANTS = {"I1", "I2", "I9", "I12", *CHECKS, *OWN_CHECKS} - {"story"}
 """What is checked after every watch; the story is the check of the checks."""
 
 
-def judge_watch(folder: Path, watch: Watch, budget: Budget) -> list[Finding]:
+def judge_watch(folder: Path, watch: Watch, budget: Budget, turns: Turns) -> list[Finding]:
     """All findings, the watch's own first."""
     findings = [_own("I1", watch, f"{watch.seconds} s"), _own("I2", watch, f"{watch.limits_seen} limits")]
     evidence = Evidence(folder)
     try:
-        checks = {**CHECKS, **OWN_CHECKS, "I12": budget.finding, "story": _story}
+        overdue = [str(violation) for violation in watch.violations if violation.invariant == "I9"]
+        own = {"I9": lambda read: turned(turns, read, overdue), "I12": budget.finding, "story": _story}
+        checks = {**CHECKS, **OWN_CHECKS, **own}
         return [*findings, *(_run(name, check, evidence) for name, check in checks.items())]
     finally:
         evidence.close()

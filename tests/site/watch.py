@@ -94,7 +94,7 @@ class Watch:
         for period in text["chargingSchedule"]["chargingSchedulePeriod"]:
             limit_ma = round(float(period["limit"]) * 1000)
             if limit_ma and not MIN_MA <= limit_ma <= MAX_MA:
-                self._violated("I2", f"{charger.name} was given {limit_ma / 1000:.1f} A")
+                self.violated("I2", f"{charger.name} was given {limit_ma / 1000:.1f} A")
 
     def hear(self, what: str, data: Mapping[str, Any]) -> None:
         """The story as it happens (simulators/README.md)."""
@@ -143,7 +143,7 @@ class Watch:
             allowed_ma = fallback_ma if settled else max(self._held.get(box.name, 0), fallback_ma)
             limit_ma = charger.limit_ma(now_ms)
             if limit_ma > allowed_ma:
-                self._violated(
+                self.violated(
                     "I1",
                     f"{box.name} offers {limit_ma / 1000:g} A {(now_ms - self._dead_ms) / 1000:.0f} s after the "
                     f"gateway's death, {'its fallback' if settled else 'its last limit'} is {allowed_ma / 1000:g} A",
@@ -160,7 +160,7 @@ class Watch:
         limit_ma = self._plan.garage_fuse_a * 1000
         for phase in _phases(box, charger):
             if self._sum_ma[phase] > limit_ma + TOLERANCE_MA and now_ms - self._outside_ms[phase] > NEWS_MS:
-                self._violated(
+                self.violated(
                     "I1",
                     f"garage L{phase + 1}: {charger.name} was raised to {self._may[charger.name] / 1000:g} A; "
                     f"now the boxes may draw {self._sum_ma[phase] / 1000:.1f} A of {limit_ma / 1000:.0f} A "
@@ -219,7 +219,7 @@ class Watch:
             return
         self._over_s[key] = self._over_s.get(key, 0) + 1
         if self._over_s[key] > grace_s:
-            self._violated(
+            self.violated(
                 "I1",
                 f"{circuit} L{phase + 1}: for {self._over_s[key]} s the boxes may draw "
                 f"{self._sum_ma[phase] / 1000:.1f} A beside {rest_ma / 1000:.1f} A, "
@@ -237,7 +237,7 @@ class Watch:
         boxes_ma = sum(outlet.current_ma[phase] for outlet in self._building.outlets.values())
         return round(self._building.load_ma("house")[phase] - boxes_ma)
 
-    def _violated(self, invariant: str, text: str, key: tuple[str, int] = ("", 0)) -> None:
+    def violated(self, invariant: str, text: str, key: tuple[str, int] = ("", 0)) -> None:
         """Told once for each invariant and place."""
         if (invariant, *key) not in self._told or not key[0]:
             self._told.add((invariant, *key))
