@@ -3,8 +3,10 @@
 An RTU reply names its unit and function, not the address; pymodbus takes whatever comes next for the answer, so a late
 reply would be taken for the answer to the next request. Against it stand: function, unit and number of registers are
 checked; the blocks of a meter have lengths of their own (`blocks`); after a request that failed the line stays
-silent for as long as a late reply may take; nothing outside ever cancels a request; the library neither repeats
-requests nor reconnects by itself. TCP has transaction numbers and needs no silence.
+silent until two time-outs after that request really went out (`on_the_line`: a busy machine may send late), and what
+came by then is read away before the next one; nothing outside ever cancels a request; the library neither repeats
+requests nor reconnects by itself. So a reply that comes within two time-outs of its request is never another's,
+however the machine stands still. TCP has transaction numbers and needs no silence.
 
 Time-out, pause and silence are link time; the instants in an `Answer` are site time.
 """
@@ -20,6 +22,7 @@ from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
 from gateway.meters.answer import Answer, Outcome
 from gateway.meters.meter_model import Span, Table
+from gateway.meters.on_the_line import OnTheLine
 from gateway.meters.words import meaning
 from gateway.model import Clock
 from gateway.site import Bus
@@ -28,6 +31,9 @@ FUNCTIONS: dict[Table, int] = {"holding": 3, "input": 4}
 NO_ANSWER = "no answer"
 NEVER = 1 << 62
 """pymodbus closes a connection after so many silent requests of any unit; a dead unit must not cost the others."""
+
+WORST_REPLY = 2
+"""So many time-outs after its request a meter's reply may still come."""
 
 
 class Line:
@@ -38,6 +44,7 @@ class Line:
         self._clock = clock
         self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
         self._free_at = 0.0
+        self._on_the_line = OnTheLine()
         self._rtu = bus.device is not None or bus.rtu_over_tcp
         # The library logs every time-out as an error; we tell of a meter once.
         logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
@@ -69,8 +76,9 @@ class Line:
             client.close()
             return self._cause()
         self._client = client
+        self._on_the_line.transport = client.ctx.transport
         # What the line was told before we came may still be answered (home-assistant/core #148329).
-        self._quiet(self._bus.timeout_s if self._rtu else 0.0)
+        self._free_at = asyncio.get_running_loop().time() + (WORST_REPLY * self._bus.timeout_s if self._rtu else 0.0)
         return None
 
     def close(self) -> None:
@@ -80,15 +88,16 @@ class Line:
             self._client = None
 
     async def read(self, unit: int, span: Span) -> Answer:
-        """Ask `unit` for `span`. Takes at most the pause or silence due, and one time-out."""
+        """Ask `unit` for `span`. Takes at most the pause or silence due, and one time-out; two on a babbling line."""
         loop = asyncio.get_running_loop()
         wait_s = self._free_at - loop.time()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
+        if self._rtu:
+            await self._on_the_line.settle(self._bus.timeout_s)
         requested_ms, from_s = self._clock.utc_ms(), self._clock.monotonic()
         outcome, words, code, why = await self._exchange(unit, span)
-        failed = outcome in (Outcome.SILENT, Outcome.WRONG)
-        self._quiet(self._bus.timeout_s if failed and self._rtu else self._bus.pause_s)
+        self._free_at = self._next_at(failed=outcome in (Outcome.SILENT, Outcome.WRONG))
         return Answer(outcome, requested_ms, self._clock.utc_ms(), from_s, self._clock.monotonic(), words, code, why)
 
     async def _exchange(self, unit: int, span: Span) -> tuple[Outcome, tuple[int, ...], int, str]:
@@ -101,8 +110,12 @@ class Line:
         except ModbusException as error:
             # The library's sentence is for its developers; what is told is for the person at the meter cabinet.
             logging.getLogger(__name__).debug("%s", error)
-            silent = client.connected
-            return (Outcome.SILENT, (), 0, NO_ANSWER) if silent else (Outcome.DOWN, (), 0, "the connection was lost")
+            if not client.connected:
+                return Outcome.DOWN, (), 0, "the connection was lost"
+            if self._on_the_line.stuck:
+                # Or it would go out together with a later one.
+                return Outcome.DOWN, (), 0, "the port takes no request"
+            return Outcome.SILENT, (), 0, NO_ANSWER
         if reply.transaction_id == 0:
             # A converter that leaves the number out gives no better proof than a serial line: guard it like one.
             self._rtu = True
@@ -117,8 +130,12 @@ class Line:
             return Outcome.WRONG, (), 0, f"{len(reply.registers)} registers came, {span.count} were asked for"
         return Outcome.GOOD, tuple(reply.registers), 0, ""
 
-    def _quiet(self, seconds: float) -> None:
-        self._free_at = asyncio.get_running_loop().time() + seconds
+    def _next_at(self, *, failed: bool) -> float:
+        """When the next request may go out, on the loop's clock."""
+        now_s, timeout_s = asyncio.get_running_loop().time(), self._bus.timeout_s
+        if not failed or not self._rtu:
+            return now_s + self._bus.pause_s
+        return max(now_s + timeout_s, self._on_the_line.sent_s(now_s) + WORST_REPLY * timeout_s)
 
     def _make_client(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
         bus = self._bus
@@ -132,6 +149,7 @@ class Line:
                 timeout=bus.timeout_s,
                 retries=0,
                 reconnect_delay=0,
+                trace_packet=self._on_the_line.trace,
             )
         return AsyncModbusTcpClient(
             bus.host or "",
@@ -140,6 +158,7 @@ class Line:
             timeout=bus.timeout_s,
             retries=0,
             reconnect_delay=0,
+            trace_packet=self._on_the_line.trace,
         )
 
     def _cause(self) -> str:

@@ -1,0 +1,60 @@
+"""What really goes over one line, and when: told by the library's packet trace, all in link time on the loop's clock.
+
+The library's time-out runs from the moment a request is handed to it. On a machine that stands still in between, the
+request goes out later, and its reply is due later than the time-out makes believe. And bytes that the kernel holds
+reach the library only in the loop's next round, when the next request may already wait for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+REST_OF_A_FRAME_S = 0.02
+"""Where bytes came, more may follow: an adapter hands them on in pieces (its latency timer is 16 ms)."""
+
+
+class OnTheLine:
+    """The sending and hearing of one connection."""
+
+    def __init__(self) -> None:
+        self.transport: Any = None
+        self._sent_s: float | None = None
+        self._heard = 0
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a request still waits to be written."""
+        return self.transport is not None and self.transport.get_write_buffer_size() > 0
+
+    def trace(self, sending: bool, data: bytes) -> bytes:
+        """Called by the library with every packet, just before it is written or as it came."""
+        if sending:
+            self._sent_s = None
+            loop = asyncio.get_running_loop()
+            # A serial port is written to in the loop's next round, so the one after it knows.
+            loop.call_soon(loop.call_soon, self._note_sent)
+        else:
+            self._heard += 1
+        return data
+
+    def sent_s(self, now_s: float) -> float:
+        """When the last request was on the line at the latest."""
+        return now_s if self._sent_s is None else self._sent_s
+
+    async def settle(self, longest_s: float) -> None:
+        """Let the library read away all that has come by now; while more comes, wait, at most `longest_s`."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + longest_s
+        while True:
+            heard = self._heard
+            # In the first round the kernel is asked; by the second what it gave has been handed on.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if self._heard == heard or loop.time() >= until_s:
+                return
+            await asyncio.sleep(REST_OF_A_FRAME_S)
+
+    def _note_sent(self) -> None:
+        if not self.stuck:
+            self._sent_s = asyncio.get_running_loop().time()
