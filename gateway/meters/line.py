@@ -22,7 +22,7 @@ from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
 from gateway.meters.answer import Answer, Outcome
 from gateway.meters.meter_model import Span, Table
-from gateway.meters.on_the_line import OnTheLine
+from gateway.meters.on_the_line import REST_OF_A_FRAME_S, OnTheLine
 from gateway.meters.words import meaning
 from gateway.model import Clock
 from gateway.site import Bus
@@ -34,6 +34,9 @@ NEVER = 1 << 62
 
 WORST_REPLY = 2
 """So many time-outs after its request a meter's reply may still come."""
+
+STOOD_STILL_S = 0.005
+"""A loop that wakes up so much too late was not only busy with its own."""
 
 
 class Line:
@@ -93,6 +96,9 @@ class Line:
         wait_s = self._free_at - loop.time()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
+            if loop.time() - self._free_at > STOOD_STILL_S:
+                # So may the kernel have: what the adapter brought meanwhile is still on its way to us.
+                await asyncio.sleep(REST_OF_A_FRAME_S)
         if self._rtu:
             await self._on_the_line.settle(self._bus.timeout_s)
         requested_ms, from_s = self._clock.utc_ms(), self._clock.monotonic()
