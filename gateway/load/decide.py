@@ -24,6 +24,8 @@ BEGIN_S = 30.0
 GRACE_S = 120.0
 """After our start chargers come back one by one; until then they hold what we gave them before, or their fallback."""
 EXCESS_MA = 1000
+STANDBY_MA = 50
+"""What a box whose meter is not read draws itself, on top of what it offers its car (5 to 12 W are usual)."""
 CAR_GONE = ("Available", "Finishing", "Preparing")
 """A connector that says so charges no car, also while we still wait for the end of its transaction to be written or
 answered."""
@@ -306,17 +308,22 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
     """Per link: what is reserved for connectors that are not shared out, and what all of them may draw now.
 
     What is measured above the limit counts too: all of it for the sum, and as a reservation. A car that may still be
-    following is reserved the tolerance, since the electronics of cars and boxes are not exact.
+    following is reserved the tolerance, since the electronics of cars and boxes are not exact. A box draws on every
+    phase that it is connected to, also where its car draws nothing, and also while nobody reads its meter.
     """
     reserved = [0] * plant.tree.size
     taken = [0] * plant.tree.size
     for one in standings:
-        by_phase = plant.links[one.state.ref]
+        ref = one.state.ref
+        by_phase = plant.links[ref]
+        connector = plant.connectors[ref]
+        standby_ma = STANDBY_MA if one.draw is None and connector.meter is not None else 0
         draw = one.draw or ZERO
-        follows = one.state.ref not in cars or not cars[one.state.ref].late
-        for phase in one.phases:
-            most_ma = max(one.counted_ma, draw[phase])
-            over_ma = most_ma - one.counted_ma
+        follows = ref not in cars or not cars[ref].late
+        for phase in connector.building_phases():
+            counted_ma = one.counted_ma if phase in one.phases else 0
+            most_ma = max(counted_ma + standby_ma, draw[phase])
+            over_ma = most_ma - counted_ma
             own_ma = most_ma if one.role != "claim" else min(EXCESS_MA, over_ma) if follows else over_ma
             for link in by_phase[phase]:
                 reserved[link] += own_ma

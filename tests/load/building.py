@@ -83,6 +83,7 @@ class Box:
     profile: tuple[int, float] | None = None
     offers: list[tuple[float, int]] = field(default_factory=list)
     drawn_ma: int = 0
+    own_ma: int = 0
 
     def may_ma(self, now_s: float) -> int:
         """What the box offers the car now: its profile while it lasts, else its fallback."""
@@ -91,7 +92,7 @@ class Box:
         return self.connector.fallback_ma
 
     def draw(self, now_s: float) -> tuple[int, int, int]:
-        """The car follows each changed offer after a while; it begins at once."""
+        """The car follows each changed offer after a while; it begins at once. The box itself draws `own_ma`."""
         offer_ma = self.may_ma(now_s) if self.obeys else self.connector.max_ma
         if not self.offers or offer_ma != self.offers[-1][1]:
             self.offers.append((now_s, offer_ma))
@@ -103,6 +104,7 @@ class Box:
         currents = [0, 0, 0]
         for phase in self.connector.rotation[: self.car_phases or self.connector.phases]:
             currents[phase] = self.drawn_ma
+        currents[self.connector.building_phases()[-1]] += self.own_ma
         return currents[0], currents[1], currents[2]
 
 
