@@ -24,6 +24,10 @@ MAX_SINGLE = 2_000
 GAP_MS = 120_000
 """Without a reading for this long the readings on both sides of the gap are kept singly."""
 
+FALL_MS = 30_000
+"""A register that is lower after so long is another level: a rollover would have been believed at once. Both readings
+are kept singly, or from one quarter hour to the next it would pass for a rollover."""
+
 
 class Boundaries:
     """The readings of one run of the gateway, as far as they are not on disk."""
@@ -121,7 +125,8 @@ class Boundaries:
         if last is None or last.requested_ms > reading.requested_ms:
             self._keep(reading, "gap" if known else "first")
             return None
-        if known and not _swapped(last, reading) and reading.requested_ms - last.requested_ms <= GAP_MS:
+        apart_ms = GAP_MS if not _fell(last, reading) else FALL_MS
+        if known and not _swapped(last, reading) and reading.requested_ms - last.requested_ms <= apart_ms:
             return None
         return self._gap(last, reading)
 
@@ -143,6 +148,10 @@ def _moved(reading: Reading, step: Step) -> Reading:
 
 def _swapped(last: Reading, reading: Reading) -> bool:
     return last.serial != reading.serial and last.serial is not None and reading.serial is not None
+
+
+def _fell(last: Reading, reading: Reading) -> bool:
+    return last.import_wh is not None and reading.import_wh is not None and reading.import_wh < last.import_wh
 
 
 def _same_register(one: Reading | None, other: Reading) -> bool:

@@ -336,6 +336,23 @@ async def test_of_an_exchanged_meter_without_a_serial_number_a_session_takes_its
     assert (split["energy_wh"], split["intervals"]) == (293, [k + 1])
 
 
+async def test_another_level_near_the_range_is_no_rollover_where_the_meter_was_read_just_before(house: Any) -> None:
+    """Seed 40010: full at 1 000 000 Wh, no serial number. Over the quarter hour 1 900 Wh look like a rollover; within
+    the minute that the new level had to hold they cannot have flowed."""
+    house.meters.serials["m1"], house.meters.ranges["m1"] = None, 1_000_000
+    house.meters.registers["m1"] = (999_000, None)
+    async with house.running():
+        await house.boundary("09:15:00")
+        for minute in range(16, 30):
+            house.at(f"09:{minute}:00")
+            house.meters.registers["m1"] = (999_000 if minute < 21 else 900, None)
+            house.meters.poll()
+        await house.boundary("09:30:00", grid=(100_400, 0), m1=(950, None))
+    body = (await house.bodies("interval.v1"))[-1]
+    assert body["missing"] == ["meter m1: its register went back from 999000 to 900 Wh"]
+    assert [(one["meter"], one["wh"]) for one in body["outside"]] == [("m1", 50)]
+
+
 async def test_a_clock_that_was_guessed_keeps_the_interval_provisional(house: Any) -> None:
     """The shares are there; that the time is not sure is said."""
     house.clock.quality = TimeQuality.GUESSED
