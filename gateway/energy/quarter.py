@@ -148,7 +148,10 @@ def settle(
     elif begins:
         notes.insert(0, "partial: starts at the first readings")
     if absent or problems:
-        return _incomplete(house, meters, sessions, tanks, (*absent, *problems, *missing))
+        swapped = [
+            note for meter in needed if meter in meters and not meters[meter].begins for note in meters[meter].notes
+        ]
+        return _incomplete(house, meters, sessions, tanks, (*absent, *problems, *missing, *swapped))
     own = {who: sum(meters[meter].import_wh for meter in names) for who, names in house.metered.items()}
     flows = _flows(house, meters, sum(own.values()))
     consumption_wh = flows.consumption_wh

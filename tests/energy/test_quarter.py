@@ -88,6 +88,15 @@ def test_without_the_grid_meter_nobody_is_given_sun() -> None:
     assert done.missing == ("meter grid: not read",)
 
 
+def test_a_quarter_hour_without_a_balance_names_the_exchange_of_another_meter_too() -> None:
+    """Seed 40010: m3 went back, m6 was exchanged, and only m3 was named."""
+    lost = replace(energy(0), problems=("meter f: its register went back from 9 to 5 Wh",))
+    swapped = replace(energy(300), notes=("meter m: swapped, 1 by 2; not metered in between",))
+    done = quarter(grid=energy(500, 0), pv=energy(0, 0), f=lost, m=swapped)
+    assert done.flows is None
+    assert done.missing == (*lost.problems, *swapped.notes)
+
+
 def test_the_common_rest_has_a_ceiling() -> None:
     """What lies above it is a named imbalance and belongs to nobody."""
     done = quarter(
