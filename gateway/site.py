@@ -262,3 +262,22 @@ class Site:
     def grid_meter(self) -> Meter | None:
         """The meter of the connection to the grid."""
         return next((meter for meter in self.meters if meter.role == "grid"), None)
+
+
+VOLTS = 253
+"""230 V + 10 %: the most that may stand at a phase."""
+
+OVERLOAD = 1.6
+"""Up to this multiple a fuse may carry for an hour (gG, EN 60269); beyond it, it opens soon."""
+
+DIRECT_METER_A = 125
+"""The largest meter without current transformers; for a meter of which no fuse is known."""
+
+
+def possible_w(site: Site, meter: Meter) -> int:
+    """The most that can flow through a meter for an hour: what its fuse lets pass."""
+    circuits = {circuit.id: circuit for circuit in site.circuits}
+    behind = [circuit for circuit in site.circuits if circuit.meter == meter.id]
+    behind += [circuits[one.circuit] for one in site.connectors() if one.meter == meter.id and one.circuit in circuits]
+    amperes = max((circuit.fuse_a for circuit in behind), default=DIRECT_METER_A)
+    return round(3 * VOLTS * amperes * OVERLOAD)

@@ -10,16 +10,7 @@ from gateway.meters.bus import BusTask
 from gateway.meters.model_map import ModelError, load_model
 from gateway.meters.station import Station
 from gateway.model import Clock, Reading, Tell
-from gateway.site import Meter, Site
-
-VOLTS = 253
-"""230 V + 10 %: the most that may stand at a phase."""
-
-OVERLOAD = 1.6
-"""Up to this multiple a fuse may carry for an hour (gG, EN 60269); beyond it, it opens soon."""
-
-DIRECT_METER_A = 125
-"""The largest meter without current transformers; for a meter of which no fuse is known."""
+from gateway.site import VOLTS, Meter, Site, possible_w
 
 
 class Meters:
@@ -99,15 +90,6 @@ class Meters:
     def _spread(self, reading: Reading) -> None:
         for listener in self._listeners:
             listener(reading)
-
-
-def possible_w(site: Site, meter: Meter) -> int:
-    """The most that can flow through a meter for an hour: what its fuse lets pass."""
-    circuits = {circuit.id: circuit for circuit in site.circuits}
-    behind = [circuit for circuit in site.circuits if circuit.meter == meter.id]
-    behind += [circuits[one.circuit] for one in site.connectors() if one.meter == meter.id and one.circuit in circuits]
-    amperes = max((circuit.fuse_a for circuit in behind), default=DIRECT_METER_A)
-    return round(3 * VOLTS * amperes * OVERLOAD)
 
 
 def usual_w(site: Site, meter: Meter) -> int:

@@ -8,6 +8,7 @@ hours, not their sum.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gateway.clock import iso
 from gateway.energy.intervals import boundary_of, is_boundary_reading
@@ -21,19 +22,20 @@ MAX_HELD = 192
 MAX_SINGLE = 2_000
 """Readings beside a gap, a swap or a step that wait for the disk; further ones are not kept."""
 
+MS_PER_HOUR = 3_600_000
+SPARE_WH = 200
+"""Two steps of the coarsest register, and then some."""
+
 GAP_MS = 120_000
 """Without a reading for this long the readings on both sides of the gap are kept singly."""
-
-FALL_MS = 30_000
-"""A register that is lower after so long is another level: a rollover would have been believed at once. Both readings
-are kept singly, or from one quarter hour to the next it would pass for a rollover."""
 
 
 class Boundaries:
     """The readings of one run of the gateway, as far as they are not on disk."""
 
-    def __init__(self, meters: Sequence[str]) -> None:
+    def __init__(self, meters: Sequence[str], possible_w: Mapping[str, int] | None = None) -> None:
         self._meters = tuple(meters)
+        self._possible_w = possible_w or {}
         self._held: dict[int, dict[str, Reading]] = {}
         self._from_k = 0
         self._first: dict[str, Reading] = {}
@@ -125,17 +127,27 @@ class Boundaries:
         if last is None or last.requested_ms > reading.requested_ms:
             self._keep(reading, "gap" if known else "first")
             return None
-        apart_ms = GAP_MS if not _fell(last, reading) else FALL_MS
-        if known and not _swapped(last, reading) and reading.requested_ms - last.requested_ms <= apart_ms:
+        short = reading.requested_ms - last.requested_ms <= GAP_MS and not self._begins_anew(last, reading)
+        if known and not _swapped(last, reading) and short:
             return None
         return self._gap(last, reading)
 
     def _gap(self, last: Reading, reading: Reading) -> Event | None:
         swapped = _swapped(last, reading)
         why = "swap" if swapped else "gap"
-        self._keep(last, f"before_{why}")
+        # Over a whole quarter hour the same two registers might look like a rollover.
+        anew = self._begins_anew(last, reading)
+        self._keep(replace(last, range_wh=None) if anew else last, f"before_{why}")
         self._keep(reading, f"after_{why}")
         return swap_event(last, reading) if swapped else None
+
+    def _begins_anew(self, last: Reading, reading: Reading) -> bool:
+        """Whether the register fell further than what can have flowed since explains: another meter, or a reset."""
+        low_wh, high_wh, possible_w = last.import_wh, reading.import_wh, self._possible_w.get(reading.meter)
+        if low_wh is None or high_wh is None or high_wh >= low_wh or last.range_wh is None or possible_w is None:
+            return False
+        flowed_wh = (high_wh - low_wh) % last.range_wh
+        return flowed_wh > possible_w * (reading.replied_ms - last.requested_ms) / MS_PER_HOUR + SPARE_WH
 
     def _keep(self, reading: Reading, why: str) -> None:
         if len(self._single) < MAX_SINGLE:
@@ -149,9 +161,6 @@ def _moved(reading: Reading, step: Step) -> Reading:
 def _swapped(last: Reading, reading: Reading) -> bool:
     return last.serial != reading.serial and last.serial is not None and reading.serial is not None
 
-
-def _fell(last: Reading, reading: Reading) -> bool:
-    return last.import_wh is not None and reading.import_wh is not None and reading.import_wh < last.import_wh
 
 
 def _same_register(one: Reading | None, other: Reading) -> bool:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from gateway.clock import ScaledClock
-from gateway.meters.meters import Meters, possible_w, usual_w
+from gateway.meters.meters import Meters, usual_w
 from gateway.meters.model_map import ModelError
 from gateway.model import ConnectorRef, Event
-from gateway.site import Bus, Charger, Connector, Meter
+from gateway.site import Bus, Charger, Connector, Meter, possible_w
 from simulators.modbus_slave import Fault, PtySlave, TcpSlave
 from tests.pulse import Pulse, unless_it_stood_still
 

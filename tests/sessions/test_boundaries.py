@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.energy.intervals import boundary_of
+from gateway.energy.intervals import Known, boundary_of, measured
 from gateway.model import Reading, StoreError, StoreProblem, TimeQuality
 from gateway.sessions import settlement as settling
 from gateway.sessions.boundaries import MAX_HELD, MAX_SINGLE, Boundaries
@@ -240,3 +240,25 @@ def test_a_restored_reading_that_comes_after_the_first_one_still_tells_of_the_ex
     [event] = held.restore({"a": reading(K - 1, 9_000)})
     assert event.kind == "meter_swapped"
     assert [why for _, why in held.single()] == ["first", "before_swap", "after_swap"]
+
+
+@pytest.mark.parametrize(("begins_wh", "range_wh"), [(100, 1_000_000), (2_000, None)])
+def test_a_register_that_falls_further_than_can_flow_there_is_no_rollover(begins_wh: int, range_wh: int | None) -> None:
+    """Seed 124: a meter near its range was exchanged for one that had counted 1 kWh, while the gateway was down."""
+    before = replace(reading(K, 999_600), serial=None, range_wh=1_000_000)
+    after = replace(reading(K, begins_wh, after_ms=60_300), serial=None, range_wh=1_000_000)
+    held = Boundaries(("a",), {"a": 48_000})
+    held.restore({"a": before})
+    held.take(after)
+    assert [(one.range_wh, why) for one, why in held.single()] == [(range_wh, "before_gap"), (1_000_000, "after_gap")]
+    went_on = measured([Known(one) for one, _ in held.single()])
+    assert (went_on.import_wh, bool(went_on.problems)) == ((500, False) if range_wh else (0, True))
+
+
+def test_a_register_that_falls_too_far_within_one_run_is_kept_on_both_sides() -> None:
+    held = Boundaries(("a",), {"a": 48_000})
+    for wh, after_ms in ((999_600, 300), (2_000, 61_000)):
+        held.take(replace(reading(K, wh, after_ms=after_ms), serial=None, range_wh=1_000_000))
+    assert [(one.range_wh, why) for one, why in held.single()] == [
+        (1_000_000, "first"), (None, "before_gap"), (1_000_000, "after_gap"),
+    ]  # fmt: skip
