@@ -31,7 +31,7 @@ from gateway.export.person import forget_operation
 from gateway.health import first_error, part_failed, problems
 from gateway.load.control_loop import ControlLoop
 from gateway.meters.meters import Meters
-from gateway.model import Clock, Event, StoreError, World
+from gateway.model import Clock, Event, Stamp, StoreError, World
 from gateway.ocpp.side import OcppSide
 from gateway.operations import Operations, merge_by_id
 from gateway.records.signing import FileSigner, KeyFileError
@@ -40,9 +40,12 @@ from gateway.sessions import keeping
 from gateway.sessions.acts import Acts
 from gateway.sessions.keeping import Keeping
 from gateway.sessions.keys import KeyOperations
+from gateway.sessions.quarters import Quarters
+from gateway.sessions.set_back import set_back, set_back_event
 from gateway.sessions.settlement import Settlement
 from gateway.sessions.tracker import Tracker
 from gateway.site import Site
+from gateway.site_time import UNSURE
 from gateway.store import meta
 from gateway.store.database import Database, ForeignDatabaseError, NewerDatabaseError
 from gateway.store.lock import StateTakenError, hold
@@ -64,6 +67,10 @@ DRAIN_LINK_S = 5.0
 
 class StartError(Exception):
     """The gateway cannot start; the text is one sentence with its remedy."""
+
+
+class ClockAheadError(Exception):
+    """The right time is known, and lies too far back to be waited for: every part starts anew at it."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,14 @@ async def run(config: Config, world: World) -> None:
         clock.start_no_earlier_than(boot.newest_ms)
         for event in await db.run(lambda connection: keeping.begin(connection, __version__, boot.who.boot)):
             events.tell(event)
-        await Gateway(config, world, db, boot.who, signer, events).run()
+        while True:
+            began = clock.now()
+            try:
+                await Gateway(config, world, db, boot.who, signer, events).run()
+            except BaseExceptionGroup as group:
+                if not isinstance(first_error(group), ClockAheadError):
+                    raise
+            events.tell(await _set_back(config.site, world, db, boot.who, began))
     except asyncio.CancelledError:
         await db.run(keeping.end)  # the next start tells a clean end from a power cut by this
         raise
@@ -130,6 +144,14 @@ async def run(config: Config, world: World) -> None:
     finally:
         async with asyncio.timeout(DRAIN_LINK_S):
             await asyncio.shield(db.close())
+
+
+async def _set_back(site: Site, world: World, db: Database, who: Identity, began: Stamp) -> Event:
+    """Between two lives of the parts: the only moment in which time may go back."""
+    back_ms, quarters = world.clock.set_back(), Quarters(site, who, world.random)
+    right = world.clock.now()
+    done = await db.run(lambda connection: set_back(connection, quarters, began, right, back_ms))
+    return set_back_event(began, right, back_ms, done)
 
 
 class Gateway:
@@ -246,18 +268,23 @@ class Gateway:
     async def _beat(self) -> None:
         """Write the newest time now and then; what cannot be written shows in the watchdog."""
         while True:
-            now_ms = self._world.clock.utc_ms()
-            await self._db.run(lambda connection, now_ms=now_ms: meta.beat(connection, now_ms))  # type: ignore[misc]
+            now = self._world.clock.now()
+            sure = now.quality not in UNSURE
+            await self._db.run(lambda db, at_ms=now.utc_ms, sure=sure: meta.beat(db, at_ms, sure=sure))  # type: ignore[misc]
             self._store_beat = self._world.clock.monotonic()
             await self._world.clock.sleep(STORE_BEAT_S)
 
     async def _watchdog(self) -> None:
-        """Feed the service manager's watchdog at half its period, only while the daemon is well (link time)."""
+        """Feed the service manager's watchdog at half its period, only while the daemon is well (link time).
+
+        Where the clock has to go back it ends every part: none of them lives through that.
+        """
         period_s = int(os.environ.get("WATCHDOG_USEC", "60000000")) / 1e6 / 2
-        while True:
+        while not self._world.clock.ahead_ms():
             troubles = self._troubles()
             self._world.notify("WATCHDOG=1\nSTATUS=running" if not troubles else f"STATUS={'; '.join(troubles)}")
             await asyncio.sleep(period_s)
+        raise ClockAheadError
 
     def _troubles(self) -> list[str]:
         beats = {"control loop": self._loop.beat, "database": self._store_beat}

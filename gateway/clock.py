@@ -6,11 +6,13 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.model import Stamp, TimeQuality
+from gateway.site_time import Look, SiteTime
 
 SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
 """systemd-timesyncd touches it at each successful synchronisation (systemd-timesyncd.service(8))."""
@@ -20,25 +22,41 @@ HOLDOVER_AFTER_S = 3 * 3600
 """timesyncd polls at most every 2048 s; after three hours without it the clock runs on its own."""
 
 
-class RealClock:
-    """The machine's clock. It never goes backwards, and starts no earlier than `not_before_ms` (newest persisted)."""
+def look() -> Look:
+    """The machine's clocks, and whether systemd-timesyncd has compared the first with a time server."""
+    return Look(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000, _quality())
 
-    def __init__(self, not_before_ms: int = 0) -> None:
-        self._floor_ms = not_before_ms
-        self._guessed = time.time() * 1000 < not_before_ms
+
+def _quality() -> TimeQuality:
+    try:
+        age_s = time.time() - os.stat(SYNCHRONISED).st_mtime
+    except OSError:
+        return TimeQuality.RTC if HARDWARE_CLOCK.exists() else TimeQuality.GUESSED
+    return TimeQuality.NTP if age_s < HOLDOVER_AFTER_S else TimeQuality.HOLDOVER
+
+
+class RealClock:
+    """The machine's clock, as far as it is believed (gateway/site_time.py)."""
+
+    def __init__(self, machine: Callable[[], Look] = look) -> None:
+        self._machine, self._time = machine, SiteTime(machine())
 
     def start_no_earlier_than(self, utc_ms: int) -> None:
-        """The newest time that the database holds: without a hardware clock, time goes on from there."""
-        if time.time() * 1000 < utc_ms:
-            self._guessed = True
-        self._floor_ms = max(self._floor_ms, utc_ms)
+        """The newest time that the database holds: time goes on from there where the machine's is behind it."""
+        self._time.start_no_earlier_than(utc_ms, self._machine())
 
     def now(self) -> Stamp:
-        return Stamp(self.utc_ms(), self._quality())
+        return self._time.now(self._machine())
 
     def utc_ms(self) -> int:
-        self._floor_ms = max(self._floor_ms, time.time_ns() // 1_000_000)
-        return self._floor_ms
+        return self.now().utc_ms
+
+    def ahead_ms(self) -> int:
+        self.now()
+        return self._time.ahead_ms
+
+    def set_back(self) -> int:
+        return self._time.set_back(self._machine())
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -48,15 +66,6 @@ class RealClock:
 
     async def sleep(self, site_s: float) -> None:
         await asyncio.sleep(site_s)
-
-    def _quality(self) -> TimeQuality:
-        try:
-            age_s = time.time() - os.stat(SYNCHRONISED).st_mtime
-        except OSError:
-            if self._guessed and time.time_ns() // 1_000_000 < self._floor_ms + 1000:
-                return TimeQuality.GUESSED
-            return TimeQuality.RTC if HARDWARE_CLOCK.exists() else TimeQuality.GUESSED
-        return TimeQuality.NTP if age_s < HOLDOVER_AFTER_S else TimeQuality.HOLDOVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,12 @@ class ScaledClock:
 
     def start_no_earlier_than(self, utc_ms: int) -> None:
         """The scale alone says what time it is: it survives a restart."""
+
+    def ahead_ms(self) -> int:
+        return 0
+
+    def set_back(self) -> int:
+        return 0
 
     def now(self) -> Stamp:
         return Stamp(self.utc_ms(), TimeQuality.SIMULATED)

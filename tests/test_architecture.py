@@ -15,6 +15,7 @@ SIMULATORS = ROOT / "simulators"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("model",),
+    ("site_time",),
     ("site", "clock"),
     ("site_text", "site_file"),
     ("secrets", "control", "health", "log", "operations"),
@@ -117,7 +118,7 @@ def allowed(part: str) -> set[str]:
     for number, parts in enumerate(PARTS):
         if part in parts:
             # Nothing above `site` and `clock` but the parts below it: what a part needs is handed to it.
-            return {"model", "site", "clock", part} | {name for lower in PARTS[:number] for name in lower}
+            return {"model", "site_time", "site", "clock", part} | {name for lower in PARTS[:number] for name in lower}
     assert part in TOP, f"gateway/{part} has no place in the architecture: give it one in this test and the drawing"
     return ground | {name for parts in PARTS for name in parts} | set(TOP)
 

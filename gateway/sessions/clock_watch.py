@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 
 from gateway.energy.intervals import is_boundary_reading
 from gateway.model import Reading, Stamp, TimeQuality
-
-UNSURE = frozenset({TimeQuality.GUESSED, TimeQuality.RTC})
-"""Nobody has compared these with the time of the world."""
+from gateway.site_time import UNSURE
 
 STEP_MS = 2000
 """A smaller step is the slewing and the jitter of a good clock."""
@@ -32,6 +30,8 @@ class Step:
     after: TimeQuality
     since_ms: int | None = None
     until_ms: int | None = None
+    beyond_ms: int | None = None
+    """Where the clock was ahead: the right time. Whatever bears a later one is moved, whoever was sure of it."""
 
     def moves(self, reading: Reading) -> bool:
         """Whether the time of this reading is to be moved."""
@@ -39,18 +39,23 @@ class Step:
 
     def moves_at(self, at_ms: int, quality: TimeQuality) -> bool:
         """Whether an instant is to be moved that was written with this quality."""
+        if self.beyond_ms is not None and at_ms > self.beyond_ms:
+            return True
         if self.since_ms is None or self.until_ms is None or quality not in UNSURE:
             return False
         return self.since_ms <= at_ms <= self.until_ms
 
     def moved(self, reading: Reading) -> Reading:
         """The reading at the right time."""
-        return replace(
-            reading,
-            requested_ms=reading.requested_ms + self.delta_ms,
-            replied_ms=reading.replied_ms + self.delta_ms,
-            quality=self.after,
-        )
+        requested_ms = self.moved_ms(reading.requested_ms)
+        replied_ms = requested_ms + reading.replied_ms - reading.requested_ms
+        return replace(reading, requested_ms=requested_ms, replied_ms=replied_ms, quality=self.after)
+
+    def moved_ms(self, at_ms: int) -> int:
+        """The right time of an instant; of what an earlier start stamped ahead only that it lies before this one."""
+        if self.since_ms is not None and at_ms < self.since_ms:
+            return self.since_ms + self.delta_ms
+        return at_ms + self.delta_ms
 
 
 class ClockWatch:

@@ -96,7 +96,7 @@ class Quarters:
         if rules.house.battery:
             intervals.put_tank(db, "solar", quarter.tanks.solar_wh)
             intervals.put_tank(db, "grid", quarter.tanks.grid_wh)
-        return self._write(db, rules, k, 1, quarter, handed, stamp)
+        return self._write(db, rules, k, intervals.told_before(db, k) + 1, quarter, handed, stamp)
 
     def look_again(self, db: Connection, k: int, stamp: Stamp) -> Settled:
         """Settle `k` once more from what is known now; a new version only where that changes something."""

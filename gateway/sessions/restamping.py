@@ -20,6 +20,9 @@ from gateway.store import intervals, meta, readings, sessions
 
 STEPS = "clock_steps"
 KEPT_STEPS = 20
+NEVER_MS = 86_400_000
+"""A house that never knew the time has only lived through what it counted: what a larger step jumps over never was."""
+
 MAX_NAMED = 500
 """Sessions that one event names; more would have to begin before the time is known."""
 
@@ -32,21 +35,42 @@ class Restamped:
 
     boundaries: int = 0
     sessions: tuple[str, ...] = ()
+    never: tuple[int, int] | None = None
+    """Quarter hours [first, end) that the step jumped over and that never were: they get no rows."""
 
 
 def restamp(db: Connection, step: Step, now_ms: int) -> Restamped:
     """Move the times of this start by the step."""
     _remember(db, step, now_ms)
+    never = _jump_over(db, step, now_ms)
     if step.since_ms is None or step.until_ms is None:
-        return Restamped()
-    readings.restamp(db, step.since_ms, step.until_ms, step.moves, step.moved)
+        return Restamped(never=never)
+    readings.restamp(db, _from_ms(step), step.moves, step.moved)
     moved = _move_sessions(db, step)
-    return Restamped(_move_boundaries(db, step, now_ms), moved)
+    return Restamped(_move_boundaries(db, step, now_ms), moved, never)
+
+
+def _from_ms(step: Step) -> int:
+    """From when on something may have to be moved."""
+    assert step.since_ms is not None
+    return step.since_ms if step.beyond_ms is None else min(step.since_ms, step.beyond_ms)
+
+
+def _jump_over(db: Connection, step: Step, now_ms: int) -> tuple[int, int] | None:
+    """A first start years ago: the house begins anew with the quarter hour in which it was really started."""
+    newest = intervals.newest(db)
+    if newest is None or step.delta_ms <= NEVER_MS or meta.sure_before(db, now_ms - step.delta_ms):
+        return None
+    row = intervals.get(db, newest)
+    assert row is not None
+    began_k = interval_of(now_ms if step.since_ms is None else step.since_ms + step.delta_ms)
+    intervals.add_boundary(db, began_k, dict.fromkeys(row.boundary), row.rules)
+    return newest + 1, began_k
 
 
 def _move_boundaries(db: Connection, step: Step, now_ms: int) -> int:
     assert step.since_ms is not None
-    first_k = interval_of(step.since_ms) - 1
+    first_k = interval_of(_from_ms(step)) - 1
     changed = 0
     for row in intervals.from_k(db, first_k):
         moved = move_row(row.boundary, boundary_of(row.k), step)
@@ -62,16 +86,15 @@ def _move_boundaries(db: Connection, step: Step, now_ms: int) -> int:
 
 
 def _move_sessions(db: Connection, step: Step) -> tuple[str, ...]:
-    assert step.since_ms is not None
     moved_ids = []
-    for row in sessions.since(db, step.since_ms):
+    for row in sessions.since(db, _from_ms(step)):
         changed = dict(row)
         for quality, names in _TIMES.items():
             if row[quality] is None:
                 continue
             moved = [name for name in names if row[name] is not None and _moves(step, row[name], row[quality])]
             for name in moved:
-                changed[name] = row[name] + step.delta_ms
+                changed[name] = step.moved_ms(row[name])
             if moved:
                 changed[quality] = step.after.value
         if changed != row:
@@ -107,6 +130,9 @@ def step_event(step: Step, now_ms: int, restamped: Restamped) -> Event:
         assert step.until_ms is not None
         data |= {"since": iso(step.since_ms), "until": iso(step.until_ms), "boundaries": rows}
         data["sessions"] = list(restamped.sessions[:MAX_NAMED])
+    if restamped.never is not None:
+        first_k, end_k = restamped.never
+        data |= {"never_from": iso(boundary_of(first_k)), "never_to": iso(boundary_of(end_k))}
     return Event(
         "clock_step" if step.delta_ms else "clock_sure",
         "clock",

@@ -113,6 +113,8 @@ class Settlement:
             restamped = await self._db.run(lambda db, step=step, at_ms=at_ms: restamp(db, step, at_ms))  # type: ignore[misc]
             del self._steps[0]
             self._tell(step_event(step, at_ms, restamped))
+            if restamped.never is not None and self._next_k is not None:
+                await self._begin()
 
     # Readings
 
@@ -166,8 +168,11 @@ class Settlement:
             complete = self._boundaries.complete(k)
             if now_ms < boundary_of(k) or (now_ms < self._deadline_ms(k) and not complete):
                 return
-            newest = max(k, min(interval_of(now_ms), k + MAX_MISSED))
             await self._db.run(partial(_close, k=k, boundary=self._boundaries.of(k), current=self._rules))
+            newest = max(k, interval_of(now_ms))
+            if newest - k > MAX_MISSED:
+                await self._begin()
+                return
             if newest - k > 1:  # the clock stepped, or the machine slept
                 passed = Passed(self._meters, self._rules, self._boundaries.of)
                 await self._db.run(partial(_pass_by, first_k=k + 1, next_k=newest, passed=passed))

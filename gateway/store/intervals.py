@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.model import Connection, Reading
+from gateway.store import meta
 from gateway.store.readings import of_plain, plain
 
 
@@ -186,6 +187,25 @@ def settle(db: Connection, k: int, *, state: str, version: int, result: str, han
         "UPDATE interval SET state = ?, version = ?, dirty = 0, result = ?, handed = ? WHERE k = ?",
         (state, version, result, handed, k),
     )
+
+
+_TOLD = "told_versions"
+"""In `meta`: the newest version of each quarter hour that was told before it came, by its number."""
+
+
+def withdraw(db: Connection, first_k: int) -> None:
+    """Take away the quarter hours from `first_k` on, as they have not come; the versions they were told in are kept."""
+    told: dict[str, int] = json.loads(meta.get(db, _TOLD) or "{}")
+    rows = db.execute("SELECT k, version FROM interval WHERE k >= ? AND version > 0", (first_k,)).fetchall()
+    meta.put(db, _TOLD, json.dumps({**told, **{str(k): version for k, version in rows}}, separators=(",", ":")))
+    db.execute("DELETE FROM session_share WHERE k >= ?", (first_k,))
+    db.execute("DELETE FROM interval WHERE k >= ?", (first_k,))
+
+
+def told_before(db: Connection, k: int) -> int:
+    """The version in which a quarter hour was told before it came; 0: it was not."""
+    told: dict[str, int] = json.loads(meta.get(db, _TOLD) or "{}")
+    return told.get(str(k), 0)
 
 
 def count_provisional(db: Connection) -> int:

@@ -54,7 +54,18 @@ def begin_boot(db: Connection, gw: str, *, simulation: bool, random: Random) -> 
     return Boot(who=who, newest_ms=int(get(db, "newest_ms") or 0), first=first)
 
 
-def beat(db: Connection, utc_ms: int) -> None:
-    """The newest time this database has seen: the floor of the clock after a power cut without a hardware clock."""
+def beat(db: Connection, utc_ms: int, *, sure: bool = False) -> None:
+    """The newest time this database has seen: the floor of the clock after a power cut without a hardware clock.
+
+    `sure`: somebody has compared this time with that of the world.
+    """
     if utc_ms > int(get(db, "newest_ms") or 0):
         put(db, "newest_ms", str(utc_ms))
+    if sure and get(db, "first_sure_ms") is None:
+        put(db, "first_sure_ms", str(utc_ms))
+
+
+def sure_before(db: Connection, utc_ms: int) -> bool:
+    """Whether anything was written before this instant with a time that somebody was sure of."""
+    first = get(db, "first_sure_ms")
+    return first is not None and int(first) <= utc_ms

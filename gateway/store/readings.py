@@ -102,13 +102,10 @@ def last(db: Connection) -> dict[str, Reading]:
 
 
 def restamp(
-    db: Connection, from_ms: int, to_ms: int, moves: Callable[[Reading], bool], moved: Callable[[Reading], Reading]
+    db: Connection, from_ms: int, moves: Callable[[Reading], bool], moved: Callable[[Reading], Reading]
 ) -> None:
-    """Move the kept readings of [from_ms, to_ms] that `moves` says; the time they bore first stays beside."""
-    rows = db.execute(
-        "SELECT id, reading FROM kept_reading WHERE requested_ms >= ? AND requested_ms <= ? ORDER BY id",
-        (from_ms, to_ms),
-    ).fetchall()
+    """Move the kept readings since `from_ms` that `moves` says; the time they bore first stays beside."""
+    rows = db.execute("SELECT id, reading FROM kept_reading WHERE requested_ms >= ? ORDER BY id", (from_ms,)).fetchall()
     for number, text in rows:
         values = json.loads(text)
         reading = of_plain(values)

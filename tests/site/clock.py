@@ -10,29 +10,43 @@ import time
 from typing import Any
 
 from gateway.model import Stamp, TimeQuality
+from gateway.site_time import Look, SiteTime
 
 
 class SimClock:
     """Site time = epoch + loop time + offset. The offset can be stepped; monotonic time does not notice."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, epoch_ms: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, epoch_ms: int, wrong_by_ms: int = 0) -> None:
         self._loop, self._epoch_ms = loop, epoch_ms
-        self._floor_ms = 0
-        self.offset_ms = 0
-        self.quality = TimeQuality.SIMULATED
+        self.offset_ms = wrong_by_ms
+        self.quality = TimeQuality.RTC if wrong_by_ms else TimeQuality.SIMULATED
+        self._time = SiteTime(self._look())
 
     def true_ms(self) -> int:
         """What the world outside reads, whatever this machine believes."""
         return self._epoch_ms + round(self._loop.time() * 1000)
 
+    def set_right(self, wrong_by_ms: int) -> None:
+        """A time server has answered."""
+        self.offset_ms -= wrong_by_ms
+        self.quality = TimeQuality.SIMULATED
+
     def now(self) -> Stamp:
-        return Stamp(self.utc_ms(), self.quality)
+        return self._time.now(self._look())
 
     def utc_ms(self) -> int:
-        now_ms = self._epoch_ms + round(self._loop.time() * 1000) + self.offset_ms
-        if now_ms > self._floor_ms:
-            self._floor_ms = now_ms
-        return self._floor_ms
+        return self.now().utc_ms
+
+    def ahead_ms(self) -> int:
+        self.now()
+        return self._time.ahead_ms
+
+    def set_back(self) -> int:
+        return self._time.set_back(self._look())
+
+    def _look(self) -> Look:
+        true_ms = self.true_ms()
+        return Look(true_ms + self.offset_ms, true_ms - self._epoch_ms, self.quality)
 
     def monotonic(self) -> float:
         return self._loop.time()
@@ -41,7 +55,7 @@ class SimClock:
         return site_s
 
     def start_no_earlier_than(self, utc_ms: int) -> None:
-        self._floor_ms = max(self._floor_ms, utc_ms)
+        self._time.start_no_earlier_than(utc_ms, self._look())
 
     async def sleep(self, site_s: float) -> None:
         await asyncio.sleep(site_s)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from simulators.modbus_slave import Fault as SlaveFault
 
 from .hostile import HOSTILE
-from .plan import Fault
+from .plan import Fault, wrong_by_ms
 
 if TYPE_CHECKING:
     from .boxes import SeededCharger
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FRESH_REGISTER_WH = 250.0
 SLOW_BOX_S = 2.5
 SLOW_CSMS_S = 4.0
+OFF_S = 20.0
 NAMED_AGAIN_S = 10.0
 """So soon the gateway knows by the serial number that the right meter answers again."""
 
@@ -290,6 +291,24 @@ class Faults:
         machine.clock.offset_ms += step_ms
         await asyncio.sleep(fault.lasts_s)
         machine.clock.offset_ms -= step_ms
+
+    async def _clock_wrong(self, fault: Fault) -> None:
+        """The power fails; the machine starts with the time of a bad clock, and a time server answers later.
+
+        At second 0 it is the first start of all.
+        """
+        house = self._house
+        if fault.at_s:
+            if house.wall_off_ms:
+                return
+            house.kill_gateway(power=True)
+            await asyncio.sleep(OFF_S)
+            house.wall_off_ms = wrong_by_ms(fault.size)
+            house.switch_on()
+        self._tell("clock_wrong", off_ms=house.wall_off_ms)
+        await asyncio.sleep(fault.lasts_s)
+        house.set_clock_right()
+        self._tell("clock_right")
 
     async def _kill(self, fault: Fault) -> None:
         self._house.kill_gateway(power=False)

@@ -38,7 +38,7 @@ from .faults import Faults
 from .loop import NODE, SimLoop
 from .mischief import Mischief
 from .net import Network
-from .plan import Box, Plan, Visit, weather
+from .plan import Box, Plan, Visit, weather, wrong_by_ms
 from .site_file import site_text
 from .turns import Turns
 from .watch import Watch
@@ -104,6 +104,10 @@ class House:
         self.site_file.write_text(site_text(plan), encoding="utf-8")
         self.machine: Machine | None = None
         self.image: dict[str, bytes] | None = None
+        first = [fault for fault in plan.faults if fault.kind == "clock_wrong" and not fault.at_s]
+        self.wall_off_ms = wrong_by_ms(first[0].size) if first else 0
+        """By how much the machine's clock is wrong when it starts: nobody has compared it yet."""
+        self.clock_was_off = False
         self.boots = 0
         self.failed: BaseException | None = None
 
@@ -268,7 +272,7 @@ class House:
         self.boots += 1
         node = f"gateway-{self.boots}"
         disk = Disk(self.image)
-        clock = SimClock(self.loop, self.plan.epoch_ms)
+        clock = SimClock(self.loop, self.plan.epoch_ms, self.wall_off_ms)
         world = World(
             clock=clock,
             random=Random(f"{self.plan.seed}/{node}"),
@@ -290,6 +294,22 @@ class House:
     def _notified(self, node: str, line: str) -> None:
         if line.startswith("READY=1"):
             self.events.event("gateway_ready", node=node)
+            self._tell_clock()
+
+    def _tell_clock(self) -> None:
+        """By how much the gateway's time is off, where it is: what it writes now bears it."""
+        machine = self.machine
+        if machine is not None and (self.wall_off_ms or self.clock_was_off):
+            off_ms = machine.clock.utc_ms() - machine.clock.true_ms()
+            self.clock_was_off = abs(off_ms) > CLOCK_OFF_MS
+            self.events.event("clock_reads", off_ms=off_ms)
+
+    def set_clock_right(self) -> None:
+        """A time server answers; a gateway that is ahead goes back when it has ended its parts."""
+        wrong_by_ms, self.wall_off_ms = self.wall_off_ms, 0
+        if self.machine is not None:
+            self.machine.clock.set_right(wrong_by_ms)
+        self._tell_clock()
 
     def kill_gateway(self, *, power: bool) -> None:
         """SIGKILL or power cut: from this moment nothing of the machine runs any more."""

@@ -202,6 +202,18 @@ A family of its own, so that what is added here leaves the faults of a seed wher
 
 ALL_KINDS = {**FAULT_KINDS, **{kind: lasts for _, kinds in FAMILIES.values() for kind, lasts in kinds.items()}}
 
+DAY_MS = 86_400_000
+WRONG_BY_MS = (
+    -20 * 365 * DAY_MS, -200 * DAY_MS, -2 * DAY_MS, -2_345_678, 3_456_789, DAY_MS // 2, 3 * DAY_MS, 21 * DAY_MS,
+)  # fmt: skip
+"""What a clock without a battery, with a bad one, or one that was set wrong may be off by."""
+
+
+def wrong_by_ms(size: float) -> int:
+    """By how much a clock is wrong at a start: never by whole quarter hours."""
+    return WRONG_BY_MS[int(size * len(WRONG_BY_MS))] + round(size * 800_000) + 40_000
+
+
 FLOAT_LEVELS_WH = (16_384_000.0, 32_768_000.0, 65_536_000.0)
 """A float32 of kWh steps by 1.95, 3.9 and 7.8 Wh from here on (reference/metering.md 5)."""
 

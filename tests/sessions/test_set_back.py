@@ -1,0 +1,144 @@
+"""The clock was wrong at the start: what never was is not settled, what has not come is withdrawn, nothing is twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from gateway.clock import iso
+from gateway.model import Stamp, TimeQuality
+from gateway.sessions.quarters import Quarters
+from gateway.sessions.set_back import SetBack, set_back, set_back_event
+from gateway.store import meta
+
+RTC, NTP = TimeQuality.RTC, TimeQuality.NTP
+DAY = 86_400_000
+
+
+async def _set_back(house: Any, began: Stamp, back_ms: int) -> SetBack:
+    """What the application does between two lives of its parts."""
+    house.clock.step(-back_ms)
+    house.clock.quality = NTP
+    right, quarters = house.clock.now(), Quarters(house.site, house.who, house.world.random)
+    done: SetBack = await house.db.run(lambda db: set_back(db, quarters, began, right, back_ms))
+    house.events.append(set_back_event(began, right, back_ms, done))
+    return done
+
+
+async def _lived_ahead(house: Any, back_ms: int) -> Stamp:
+    """Three quarter hours of 200 Wh each in the flat, and a session, on a clock that was ahead by `back_ms`."""
+    house.clock.quality = RTC
+    began: Stamp = house.clock.now()
+    async with house.running():
+        await house.boundary("09:15:00", flat=(20_000, None))
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        await house.boundary("09:30:00", flat=(20_200, None), m1=(7_400, None))
+        await house.boundary("09:45:00", flat=(20_400, None), m1=(7_900, None))
+        house.at("09:46:00")
+        house.meters.poll()
+    await _set_back(house, began, back_ms)
+    return began
+
+
+def _each_version_once(bodies: list[dict[str, Any]]) -> None:
+    told: dict[int, list[int]] = {}
+    for body in bodies:
+        told.setdefault(body["k"], []).append(body["version"])
+    assert all(versions == list(range(1, len(versions) + 1)) for versions in told.values()), told
+
+
+async def test_a_first_start_weeks_ahead_is_set_back_and_settles_on_at_the_right_time(house: Any) -> None:
+    """It used to stand still for three weeks."""
+    back_ms = 21 * DAY + 123_456
+    await _lived_ahead(house, back_ms)
+    false_k = {body["k"] for body in await house.bodies("interval.v1")}
+    now_ms = house.clock.now_ms
+    assert (await house.rows("SELECT max(k) FROM interval"))[0][0] <= now_ms // 900_000
+    async with house.running():
+        k = now_ms // 900_000 + 1
+        await house.boundary(iso(k * 900_000), flat=(20_600, None), m1=(8_100, None))
+        house.at(iso(k * 900_000 + 60_000))
+        await house.stop(1)
+        await house.until("SELECT state FROM session", "ended")
+        await house.boundary(iso((k + 1) * 900_000), flat=(20_800, None))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+        await house.until("SELECT count(*) > 0 FROM outbox WHERE schema = 'split.v1'", 1)
+    bodies = await house.bodies("interval.v1")
+    _each_version_once(bodies)
+    newest = {body["k"]: body for body in bodies}
+    assert all(newest[k]["consumption_wh"] is None for k in false_k), (
+        "a withdrawn quarter hour holds no energy any more"
+    )
+    taken = Counter[str]()
+    for body in newest.values():
+        taken.update({share["participant"]: share["wh"] for share in body["shares"]})
+    assert taken["box1"] == 8_100 - 7_000, "all of it, once"
+    [event] = [event for event in house.events if event.kind == "clock_set_back"]
+    assert event.data["delta_ms"] == -back_ms
+    assert event.data["withdrawn_from"] <= iso(min(false_k) * 900_000)
+    [[session, begin_ms]] = await house.rows("SELECT id, begin_ms FROM session")
+    assert event.data["sessions"] == [session]
+    assert iso(begin_ms + back_ms) == "2026-04-15T09:15:00.000Z"
+
+
+async def test_a_quarter_hour_that_was_told_before_it_came_gets_its_next_version_when_it_comes(house: Any) -> None:
+    """An hour ahead: the same quarter hours come again, as later versions of those that were told."""
+    await _lived_ahead(house, 3_600_000)
+    told = Counter(body["k"] for body in await house.bodies("interval.v1"))
+    async with house.running():
+        for number in range(1, 6):
+            k = house.clock.now_ms // 900_000 + 1
+            await house.boundary(iso(k * 900_000), flat=(20_400 + 100 * number, None), m1=(7_900 + 50 * number, None))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+    bodies = await house.bodies("interval.v1")
+    _each_version_once(bodies)
+    again = {body["k"]: body for body in bodies if body["version"] > told[body["k"]] > 0}
+    assert again
+    ks = [row[0] for row in await house.rows("SELECT k FROM interval ORDER BY k")]
+    assert ks == list(range(ks[0], ks[-1] + 1))
+    chain = [body for _, body in sorted({body["k"]: body for body in bodies}.items()) if body["shares"]]
+    flat = sum(share["wh"] for body in chain for share in body["shares"] if share["participant"] == "flat")
+    last = chain[-1]["at_end"]["flat"]["import_wh"]
+    assert flat == last - 20_000
+
+
+async def test_years_that_never_were_get_no_quarter_hours(house: Any) -> None:
+    """A first start with the date of the image: it used to settle every quarter hour of the years in between."""
+    house.clock.quality = RTC
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.boundary("09:30:00", flat=(20_200, None))
+        house.at("09:31:00")
+        house.clock.step(3 * 365 * DAY)
+        house.clock.quality = NTP
+        house.meters.poll()
+        house.settlement.notify()
+        now_k = house.clock.now_ms // 900_000
+        await house.until("SELECT max(k) FROM interval", now_k)
+        await house.boundary(iso((now_k + 1) * 900_000), flat=(20_400, None))
+        await house.boundary(iso((now_k + 2) * 900_000), flat=(20_500, None))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+    bodies = await house.bodies("interval.v1")
+    _each_version_once(bodies)
+    assert len({body["k"] for body in bodies}) < 10
+    newest = {body["k"]: body for body in bodies}
+    flat = sum(share["wh"] for body in newest.values() for share in body["shares"] if share["participant"] == "flat")
+    assert flat == 500
+    [event] = [event for event in house.events if event.kind == "clock_step"]
+    assert event.data["never_to"] > "2029"
+
+
+async def test_an_absence_that_was_is_settled_quarter_hour_by_quarter_hour(house: Any) -> None:
+    """The house knew the time before: two days without power are two days."""
+    await house.db.run(lambda db: meta.beat(db, house.clock.now_ms - 1000, sure=True))
+    house.clock.quality = TimeQuality.GUESSED
+    async with house.running():
+        await house.boundary("09:15:00")
+        house.clock.step(2 * DAY)
+        house.clock.quality = NTP
+        house.settlement.notify()
+        await house.until("SELECT max(k) FROM interval", house.clock.now_ms // 900_000 - 1)
+    ks = [row[0] for row in await house.rows("SELECT k FROM interval ORDER BY k")]
+    assert ks == list(range(ks[0], ks[-1] + 1))
+    assert len(ks) > 192
