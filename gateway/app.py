@@ -41,6 +41,7 @@ from gateway.sessions.acts import Acts
 from gateway.sessions.keeping import Keeping
 from gateway.sessions.keys import KeyOperations
 from gateway.sessions.quarters import Quarters
+from gateway.sessions.restamping import newest_written_ms
 from gateway.sessions.set_back import set_back, set_back_event
 from gateway.sessions.settlement import Settlement
 from gateway.sessions.tracker import Tracker
@@ -125,7 +126,7 @@ async def run(config: Config, world: World) -> None:
         boot = await db.run(
             lambda connection: meta.begin_boot(connection, site.id, simulation=site.simulation, random=world.random)
         )
-        clock.start_no_earlier_than(boot.newest_ms)
+        clock.start_no_earlier_than(await db.run(newest_written_ms))
         for event in await db.run(lambda connection: keeping.begin(connection, __version__, boot.who.boot)):
             events.tell(event)
         while True:

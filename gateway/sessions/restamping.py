@@ -16,7 +16,7 @@ from gateway.energy.intervals import boundary_of
 from gateway.energy.tariff import interval_of
 from gateway.model import Connection, Event, Severity, TimeQuality
 from gateway.sessions.clock_watch import Step, move_row
-from gateway.store import intervals, meta, readings, sessions
+from gateway.store import intervals, journal, meta, readings, sessions
 
 STEPS = "clock_steps"
 KEPT_STEPS = 20
@@ -48,6 +48,14 @@ def restamp(db: Connection, step: Step, now_ms: int) -> Restamped:
     readings.restamp(db, _from_ms(step), step.moves, step.moved)
     moved = _move_sessions(db, step)
     return Restamped(_move_boundaries(db, step, now_ms), moved, never)
+
+
+def newest_written_ms(db: Connection) -> int:
+    """The newest time that anything on disk bears: a start that goes by a guess goes on after all of it."""
+    newest = intervals.newest(db)
+    row = intervals.get(db, newest) if newest is not None else None
+    read = [one.replied_ms for one in (row.boundary.values() if row is not None else ()) if one is not None]
+    return max(meta.newest_ms(db), readings.newest_kept_ms(db), journal.newest_ms(db), *read)
 
 
 def _from_ms(step: Step) -> int:

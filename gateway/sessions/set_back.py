@@ -31,10 +31,9 @@ class SetBack:
 def set_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, back_ms: int) -> SetBack:
     """The time that began with `began` was ahead by `back_ms`; it is `right` now."""
     step = Step(-back_ms, began.quality, right.quality, began.utc_ms, right.utc_ms + back_ms, beyond_ms=right.utc_ms)
-    next_k = interval_of(right.utc_ms) + 1
     restamped = restamp(db, step, right.utc_ms)
     readings.put_last(db, {m: step.moved(one) if step.moves(one) else one for m, one in readings.last(db).items()})
-    withdrawn = _withdraw(db, quarters, next_k, right)
+    withdrawn = _withdraw(db, quarters, interval_of(right.utc_ms), right)
     _begin_where_this_start_did(db, interval_of(began.utc_ms - back_ms), withdrawn)
     meta.put(db, "newest_ms", str(right.utc_ms))
     return SetBack(restamped, withdrawn.span if withdrawn else None)
@@ -49,7 +48,7 @@ class _Withdrawn:
 
 def _withdraw(db: Connection, quarters: Quarters, first_k: int, right: Stamp) -> _Withdrawn | None:
     rows = intervals.from_k(db, first_k)
-    if not rows:
+    if not rows or rows[-1].k == first_k:
         return None
     received = [Handed.load(row.handed) for row in rows if row.handed is not None]
     pending = {who: adjustment for who, (_, adjustment) in intervals.carry(db).items()}
@@ -59,6 +58,8 @@ def _withdraw(db: Connection, quarters: Quarters, first_k: int, right: Stamp) ->
     if received:
         _give_back(db, received, pending)
     intervals.withdraw(db, first_k)
+    if rows[0].k == first_k:
+        intervals.add_boundary(db, first_k, rows[0].boundary, rows[0].rules)  # it has begun, and not ended
     return _Withdrawn((first_k, rows[-1].k + 1), tuple(rows[-1].boundary), rows[0].rules)
 
 
@@ -94,7 +95,7 @@ def set_back_event(began: Stamp, right: Stamp, back_ms: int, done: SetBack) -> E
     if done.withdrawn is not None:
         first_k, end_k = done.withdrawn
         data |= {"withdrawn_from": iso(boundary_of(first_k)), "withdrawn_to": iso(boundary_of(end_k))}
-        cause += f"; {end_k - first_k} quarter hours that have not come yet were withdrawn"
+        cause += f"; {end_k - first_k} quarter hours that have not ended yet were withdrawn"
     return Event(
         "clock_set_back", "clock", cause,
         next_step="see to the machine's clock: its battery, or who set it; sessions of that time are named here",

@@ -91,6 +91,12 @@ _COLUMNS = (
 _NAMES = tuple(_COLUMNS.split(", "))
 
 
+def newest_ms(db: Connection) -> int:
+    """When the newest message arrived; 0: none has."""
+    row = db.execute("SELECT at_ms FROM journal ORDER BY entry DESC LIMIT 1").fetchone()
+    return int(row[0]) if row else 0
+
+
 def _row(values: Sequence[object]) -> JournalRow:
     return JournalRow(**dict(zip(_NAMES, values, strict=True)))  # type: ignore[arg-type]
 

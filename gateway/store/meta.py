@@ -51,7 +51,12 @@ def begin_boot(db: Connection, gw: str, *, simulation: bool, random: Random) -> 
     boot = int(get(db, "boot") or 0) + 1
     put(db, "boot", str(boot))
     who = Identity(gw=gw, epoch=get(db, "epoch") or "", boot=boot)
-    return Boot(who=who, newest_ms=int(get(db, "newest_ms") or 0), first=first)
+    return Boot(who=who, newest_ms=newest_ms(db), first=first)
+
+
+def newest_ms(db: Connection) -> int:
+    """The newest time that was noted as such; 0: none."""
+    return int(get(db, "newest_ms") or 0)
 
 
 def beat(db: Connection, utc_ms: int, *, sure: bool = False) -> None:
@@ -59,7 +64,7 @@ def beat(db: Connection, utc_ms: int, *, sure: bool = False) -> None:
 
     `sure`: somebody has compared this time with that of the world.
     """
-    if utc_ms > int(get(db, "newest_ms") or 0):
+    if utc_ms > newest_ms(db):
         put(db, "newest_ms", str(utc_ms))
     if sure and get(db, "first_sure_ms") is None:
         put(db, "first_sure_ms", str(utc_ms))

@@ -49,6 +49,12 @@ def keep(db: Connection, reading: Reading, why: str) -> None:
     )
 
 
+def newest_kept_ms(db: Connection) -> int:
+    """When the newest reading that is kept singly was asked for; 0: none is kept."""
+    row = db.execute("SELECT ifnull(max(requested_ms), 0) FROM kept_reading").fetchone()
+    return int(row[0]) if row else 0
+
+
 def kept_between(db: Connection, meter: str, from_ms: int, to_ms: int) -> list[Reading]:
     """Kept readings of a meter with from_ms <= requested_ms < to_ms, oldest first."""
     rows = db.execute(

@@ -17,6 +17,10 @@ from simulators.judge.wire import Frame, Traffic, frame
 Row = tuple[Any, ...]
 
 
+CLOCK_FOLLOWS_MS = 60_000
+"""So long after a time server has answered every part of the gateway goes by it: it looks twice a minute."""
+
+
 class NoEvidenceError(Exception):
     """A file or a fact that a check needs is not there: the check fails, it never passes."""
 
@@ -149,6 +153,28 @@ class Evidence:
             elif since:
                 since.pop()
         return spans + [(subject, since[0], self.end_ms) for subject, since in open_since.items() if since]
+
+    @cached_property
+    def wrong_times(self) -> list[tuple[int, int]]:
+        """From when to when the gateway's machine had a wrong time, and until all of it went by the right one."""
+        dead = [death.at_ms for death in self.told("gateway_killed")]
+        return [
+            (max((at_ms for at_ms in dead if at_ms <= since), default=since), until + CLOCK_FOLLOWS_MS)
+            for _, since, until in self.spans("clock_wrong", "clock_right", "")
+        ]
+
+    def had_wrong_time(self, since_ms: int, until_ms: int) -> bool:
+        """Whether the gateway's time was wrong at some instant between."""
+        return any(since <= until_ms and since_ms <= until for since, until in self.wrong_times)
+
+    def off_ms(self, stated_ms: int, true_ms: int) -> int:
+        """How far a stated time lies beside the true one, or beside what the gateway's clock showed then."""
+        return min((stated_ms - true_ms - off for off in self.shown_ms(true_ms)), key=abs)
+
+    def shown_ms(self, true_ms: int) -> list[int]:
+        """By how much the gateway's clock may have been off at an instant."""
+        wrong = self.had_wrong_time(true_ms, true_ms)
+        return [0, *(int(told.data["off_ms"]) for told in self.told("clock_reads") if wrong)]
 
     def silent_at(self, meter: str, at_ms: int) -> bool:
         """The meter gave nothing that could be believed just then."""

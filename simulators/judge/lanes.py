@@ -73,8 +73,10 @@ def _stated(
     notes: Notes,
 ) -> None:
     """The gateway's newest word on its heads is newer than the last stop, and the cloud has come so far."""
-    rows = evidence.rows("cloud.db", "SELECT payload FROM state ORDER BY received_ms")
-    states = [json.loads(row[0]) for row in rows]
+    rows = evidence.rows("cloud.db", "SELECT payload, received_ms FROM state ORDER BY received_ms")
+    read = [(json.loads(payload), int(received_ms)) for payload, received_ms in rows]
+    # What bears a time that had not come when the cloud received it was written by a wrong clock.
+    states = [state for state, received_ms in read if parse_utc(state["ts"]) <= received_ms + evidence.slack_ms]
     told = [state for state in states if state.get("heads")]
     if not notes.expect(bool(told), "the gateway never stated how far its lanes go"):
         return

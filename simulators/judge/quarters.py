@@ -8,7 +8,7 @@ from simulators.judge.carries import NANO, Versions, carried_on, carry_arithmeti
 from simulators.judge.counters import advanced_wh
 from simulators.judge.evidence import Evidence
 from simulators.judge.place import Place
-from simulators.judge.records import Body, interval_versions
+from simulators.judge.records import Body, interval_versions, told_versions
 from simulators.judge.runs import sums_match_registers
 from simulators.judge.skews import ServedLog, compare_with_truth
 from simulators.judge.times import QUARTER_MS, grid_class, local_clock, parse_utc
@@ -26,6 +26,7 @@ def check(evidence: Evidence) -> Finding:
     notes = Notes("I7")
     versions = interval_versions(evidence)
     newest = [ordered[-1] for ordered in versions.values()]
+    _numbered(evidence, versions, notes)
     _chain(evidence, versions, notes)
     for body in newest:
         _closes(evidence, body, notes)
@@ -33,7 +34,7 @@ def check(evidence: Evidence) -> Finding:
     for ordered in versions.values():
         for body in ordered:
             largest = max(largest, carry_arithmetic(body, quarter_name(evidence, body), notes))
-    carried_on(evidence, versions, notes)
+    carried_on(evidence, interval_versions(evidence, before_the_house=True), notes)
     log = ServedLog(evidence)
     _begin_once(evidence, newest, log, notes)
     compare_with_truth(evidence, newest, log, notes)
@@ -43,6 +44,21 @@ def check(evidence: Evidence) -> Finding:
     notes.figure("largest carry", f"{largest / NANO:.3f} Wh")
     notes.figure("solar", f"{sum(body['solar_wh'] or 0 for body in newest)} Wh")
     return notes.finding()
+
+
+def _numbered(evidence: Evidence, versions: Versions, notes: Notes) -> None:
+    """Each version is told once. What only a wrong clock told of holds no energy any more."""
+    false = 0
+    for k, ordered in told_versions(evidence).items():
+        name = quarter_name(evidence, ordered[-1])
+        numbers = [body["version"] for body in ordered]
+        notes.expect(numbers == list(range(1, len(numbers) + 1)), f"{name}: versions {numbers}")
+        if k not in versions:
+            false += 1
+            empty = not ordered[-1]["consumption_wh"] and not any(share["wh"] for share in ordered[-1]["shares"])
+            notes.expect(empty, f"{ordered[-1]['start']}: never was, and keeps its energy")
+    if false:
+        notes.figure("told by a wrong clock", false)
 
 
 def _chain(evidence: Evidence, versions: Versions, notes: Notes) -> None:
@@ -56,8 +72,6 @@ def _chain(evidence: Evidence, versions: Versions, notes: Notes) -> None:
         notes.expect(k in versions, f"the quarter hour {clock} is missing")
     for k, ordered in versions.items():
         name = quarter_name(evidence, ordered[-1])
-        numbers = [body["version"] for body in ordered]
-        notes.expect(numbers == list(range(1, len(numbers) + 1)), f"{name}: versions {numbers}")
         for body in ordered:
             span = (parse_utc(body["start"]), parse_utc(body["end"]))
             notes.expect(
@@ -166,7 +180,8 @@ def _explained(evidence: Evidence, body: Body, meter: str, notes: Notes) -> None
             for _, since, mended in evidence.spans("disk_full", "disk_mended", "")
         )
         notes.expect(
-            silent or full or not there, f"{quarter_name(evidence, body)}: no register of {meter} {side}, for no reason"
+            silent or full or not there or evidence.had_wrong_time(at_ms, until),
+            f"{quarter_name(evidence, body)}: no register of {meter} {side}, for no reason",
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulators.judge.evidence import Evidence, NoEvidenceError
+from simulators.judge.times import QUARTER_MS
 
 Body = dict[str, Any]
 
@@ -78,13 +79,41 @@ def sessions(evidence: Evidence) -> list[Session]:
     return list(found.values())
 
 
-def interval_versions(evidence: Evidence) -> dict[int, list[Body]]:
-    """The versions of each quarter hour, by k, oldest version first."""
+def interval_versions(evidence: Evidence, *, before_the_house: bool = False) -> dict[int, list[Body]]:
+    """The versions of each quarter hour, by k, oldest version first; none that only a wrong clock told of.
+
+    `before_the_house`: with those that a clock told of that was years behind.
+    """
+    told = told_versions(evidence)
+    if evidence.told("clock_wrong"):
+        received = _received(evidence)
+        first_k = 0 if before_the_house else evidence.lives[0][0] // QUARTER_MS
+        told = {k: [one for one in ordered if _may_be(evidence, one, received, first_k)] for k, ordered in told.items()}
+    found = {k: ordered for k, ordered in told.items() if ordered}
+    if not found:
+        raise NoEvidenceError("the cloud holds no quarter hour")
+    return found
+
+
+def told_versions(evidence: Evidence) -> dict[int, list[Body]]:
+    """All that the cloud was told of each quarter hour, by k, oldest version first."""
     found: dict[int, list[Body]] = {}
     for record in records(evidence):
         if record.schema == "interval.v1":
             body: Body = json.loads(record.body)
             found.setdefault(int(body["k"]), []).append(body)
-    if not found:
-        raise NoEvidenceError("the cloud holds no quarter hour")
     return {k: sorted(versions, key=lambda body: int(body["version"])) for k, versions in sorted(found.items())}
+
+
+def _received(evidence: Evidence) -> dict[tuple[int, int], int]:
+    """When the cloud, by its own clock, received each version of a quarter hour."""
+    rows = evidence.rows("cloud.db", "SELECT body, received_ms FROM record WHERE schema = 'interval.v1'")
+    read = [(json.loads(body), int(received_ms)) for body, received_ms in rows]
+    return {(int(body["k"]), int(body["version"])): received_ms for body, received_ms in read}
+
+
+def _may_be(evidence: Evidence, body: Body, received: dict[tuple[int, int], int], first_k: int) -> bool:
+    """Nobody can have measured a quarter hour before the house was there, nor one that had not ended when told."""
+    k = int(body["k"])
+    ended = (k + 1) * QUARTER_MS <= received[k, int(body["version"])] + evidence.slack_ms
+    return ended and k >= first_k

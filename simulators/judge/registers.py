@@ -139,12 +139,17 @@ def _register(evidence: Evidence, session: Session, end: Body, notes: Notes) -> 
             f"{session.name}: meter {end['meter']} gave no {end[f'{which}_wh']} Wh at the {which} "
             f"({len(given)} answers there)",
         ):
-            beside = min(reading.beside(parse_utc(end[which])) for reading in fits)
+            stated_ms = parse_utc(end[which])
+            beside = min(
+                reading.beside(stated_ms - off_ms) for reading in fits for off_ms in evidence.shown_ms(reading.at_ms)
+            )
             notes.expect(
                 beside <= _near_ms(evidence), f"{session.name}: its {which} is {beside / 1000:.1f} s beside the wire's"
             )
     said_ms = _said_ms(stop)
-    beside = max(0, said_ms - parse_utc(end["stop"]), parse_utc(end["stop"]) - max(said_ms, _handled(stop)[-1]))
+    until_ms = max(said_ms, _handled(stop)[-1])
+    stated = [parse_utc(end["stop"]) - off_ms for off_ms in evidence.shown_ms(until_ms)]
+    beside = min(max(0, said_ms - stated_ms, stated_ms - until_ms) for stated_ms in stated)
     notes.expect(
         beside <= TIME_MS + evidence.stated_ms, f"{session.name}: its stop is {beside / 1000:.1f} s beside the wire's"
     )

@@ -92,7 +92,7 @@ def _says(
     """The signed text says the same as the session around it."""
     name = f"{session.name}: the signed {which}"
     notes.expect(reading.wh == end[f"{which}_wh"], f"{name} says {reading.wh} Wh, the session {end[f'{which}_wh']}")
-    distance = abs(reading.at_ms - parse_utc(end[which]))
+    distance = abs(evidence.off_ms(reading.at_ms, parse_utc(end[which])))  # moved since by what the clock was off
     near = distance <= TIME_MS + evidence.widen_ms
     late = which == "end" and distance <= LATE_MS and _unmoved(evidence, end, reading)
     notes.expect(near or late, f"{name} lies {distance / 1000:.1f} s beside the session's")

@@ -213,7 +213,10 @@ class ServedLog:
         slack = self._evidence.stated_ms
         requested, replied = int(stated["requested_ms"]), int(stated["replied_ms"])
         times = self._served[meter, register].get(stated[register], [])
-        fitting = [at_ms for at_ms in times if requested - slack <= at_ms <= replied + slack]
+        shown = self._evidence.shown_ms(boundary_ms)
+        fitting = [
+            at_ms for at_ms in times if any(requested - slack <= at_ms + off_ms <= replied + slack for off_ms in shown)
+        ]
         if not notes.expect(
             bool(fitting), f"{meter} served no {stated[register]} Wh when the register of {clock} was read"
         ):
@@ -222,7 +225,7 @@ class ServedLog:
         served_ms = fitting[0]
         skew = abs(served_ms - boundary_ms)
         self.largest_ms = max(self.largest_ms, skew)
-        allowed = self._allowed_ms(meter, boundary_ms) + self._evidence.widen_ms
+        allowed = self._allowed_ms(meter, boundary_ms) + self._evidence.widen_ms + max(map(abs, shown))
         notes.expect(skew <= allowed, f"the register of {meter} for {clock} came {skew / 1000:.2f} s late")
         return skew + self._evidence.lied_ms(meter, served_ms)
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .plan import Fault
 from .run import Options, Outcome, simulate
 from .verdict import report
 
@@ -20,6 +21,7 @@ def main() -> int:
     options = Options(
         arguments.seed, arguments.hours, arguments.chargers, arguments.faults, arguments.until,
         _numbers(arguments.only), arguments.trace, arguments.mutant, arguments.crowded,
+        tuple(map(_fault, arguments.add)),
     )  # fmt: skip
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix=f"zev-site-{options.seed}-"))
     outcome = simulate(options, folder)
@@ -45,6 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--chargers", type=int, default=8)
     parser.add_argument("--faults", type=float, default=Options.faults_per_hour, help="faults an hour")
     parser.add_argument("--only", help="only these faults of the plan, by number: 3,7,12 or none")
+    parser.add_argument("--add", action="append", default=[], help="one more fault: AT_S,KIND,LASTS_S,SIZE")
     parser.add_argument("--until", type=float, help="stop at this second; nothing is judged but the seconds so far")
     parser.add_argument("--trace", action="store_true", help="print what happens on standard error")
     parser.add_argument("--shrink", action="store_true", help="after a failure: which faults does it take?")
@@ -59,6 +62,11 @@ def _numbers(text: str | None) -> list[int] | None:
     if text is None:
         return None
     return [] if text == "none" else [int(number) for number in text.split(",")]
+
+
+def _fault(text: str) -> Fault:
+    at_s, kind, lasts_s, size = text.split(",")
+    return Fault(float(at_s), kind, float(lasts_s), "", float(size))
 
 
 def _lines(options: Options, outcome: Outcome, folder: Path) -> list[str]:

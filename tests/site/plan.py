@@ -130,6 +130,10 @@ class Plan:
         """What the house is to keep to."""
         return keeps_to_ma(self.house_fuse, self.house_fuse_a)
 
+    def with_added(self, added: tuple[Fault, ...]) -> Plan:
+        """The same watch with more faults."""
+        return replace(self, faults=self.faults + added)
+
     def with_faults(self, numbers: list[int]) -> Plan:
         """The same watch with only these faults (numbers in the full list)."""
         return replace(self, faults=tuple(fault for number, fault in enumerate(self.faults) if number in numbers))
@@ -200,7 +204,14 @@ FAMILIES: dict[str, tuple[float, dict[str, tuple[float, float]]]] = {
 A family of its own, so that what is added here leaves the faults of a seed where they were.
 """
 
-ALL_KINDS = {**FAULT_KINDS, **{kind: lasts for _, kinds in FAMILIES.values() for kind, lasts in kinds.items()}}
+ADDED_KINDS = {"clock_wrong": (60.0, 600.0)}
+"""These come where they are asked for (`--add`)."""
+
+ALL_KINDS = {
+    **FAULT_KINDS,
+    **ADDED_KINDS,
+    **{kind: lasts for _, kinds in FAMILIES.values() for kind, lasts in kinds.items()},
+}
 
 DAY_MS = 86_400_000
 WRONG_BY_MS = (

@@ -19,7 +19,7 @@ from simulators.judge.verdict import Finding
 from .clock import put_on_rails
 from .house import House
 from .loop import NODE, SimLoop
-from .plan import Plan, make_plan
+from .plan import Fault, Plan, make_plan
 from .verdict import judge_watch
 from .watch import Violation
 
@@ -39,11 +39,12 @@ class Options:
     trace: bool = False
     mutant: str | None = None
     crowded: bool = False
+    added: tuple[Fault, ...] = ()
 
     def plan(self) -> Plan:
         """The plan of this watch."""
         plan = make_plan(self.seed, self.hours, self.chargers, self.faults_per_hour, crowded=self.crowded)
-        return plan if self.only is None else plan.with_faults(self.only)
+        return (plan if self.only is None else plan.with_faults(self.only)).with_added(self.added)
 
     def command(self) -> str:
         """How to run it again."""
@@ -54,6 +55,7 @@ class Options:
             parts.append("--crowded")
         if self.only is not None:
             parts.append(f"--only {','.join(map(str, self.only)) or 'none'}")
+        parts += [f"--add {one.at_s:g},{one.kind},{one.lasts_s:g},{one.size:g}" for one in self.added]
         return " ".join(parts)
 
 
