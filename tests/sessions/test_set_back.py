@@ -8,6 +8,7 @@ from typing import Any
 from gateway.clock import iso
 from gateway.model import Stamp, TimeQuality
 from gateway.sessions.quarters import Quarters
+from gateway.sessions.restamping import newest_written_ms
 from gateway.sessions.set_back import SetBack, set_back, set_back_event
 from gateway.store import meta
 
@@ -142,3 +143,18 @@ async def test_an_absence_that_was_is_settled_quarter_hour_by_quarter_hour(house
     ks = [row[0] for row in await house.rows("SELECT k FROM interval ORDER BY k")]
     assert ks == list(range(ks[0], ks[-1] + 1))
     assert len(ks) > 192
+
+
+async def test_a_start_that_guesses_goes_on_after_all_that_is_on_disk(house: Any) -> None:
+    """The newest time is noted every few minutes; what was written since must not be lived through again."""
+    house.clock.quality = RTC
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.boundary("09:30:00")
+        noted = await house.db.run(meta.newest_ms)
+        read = await house.db.run(newest_written_ms)
+        assert noted < read
+        assert iso(read) == "2026-04-15T09:30:00.040Z"
+        house.at("09:40:00")
+        await house.start(1)
+        assert iso(await house.db.run(newest_written_ms)) == "2026-04-15T09:40:00.000Z"
