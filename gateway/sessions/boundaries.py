@@ -162,7 +162,6 @@ def _swapped(last: Reading, reading: Reading) -> bool:
     return last.serial != reading.serial and last.serial is not None and reading.serial is not None
 
 
-
 def _same_register(one: Reading | None, other: Reading) -> bool:
     return one is not None and (one.import_wh, one.export_wh, one.serial) == (
         other.import_wh, other.export_wh, other.serial,
