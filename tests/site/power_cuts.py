@@ -133,7 +133,7 @@ class _Life:
 
     def __init__(self, disk: Disk, signer: FileSigner, source: Random, ledger: Counter[str], *, weak: bool) -> None:
         self._disk, self._signer, self._ledger, self._weak = disk, signer, ledger, weak
-        self._clock = SimClock(asyncio.new_event_loop, EPOCH_MS)  # type: ignore[arg-type]
+        self._clock: SimClock
         self._random = Random(source.random())
 
     def _connect(self, path: Path) -> Connection:
