@@ -13,6 +13,7 @@ PROOFS: dict[str, list[str]] = {
     "slow-tests": ["-m", "pytest", "-m", "slow", "-q"],
     "footprint": ["-m", "benchmarks.footprint"],
     "allocation": ["-m", "benchmarks.allocation"],
+    "simulation": ["-m", "benchmarks.simulation"],
     "records": ["-m", "benchmarks.records"],
     "sabotages": ["-m", "benchmarks.sabotages"],
 }

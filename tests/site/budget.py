@@ -11,7 +11,8 @@ import gc
 import sys
 import types
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Any
 
 from simulators.judge.evidence import Evidence
@@ -35,6 +36,11 @@ is 2 MB."""
 LOGGED_BYTES_A_BOX_HOUR = 100_000
 EVENTS_A_BOX_HOUR = 60
 
+FLAT_FROM_LOOKS = 48
+"""In a run of eight hours and more what is held in its second half is compared with the first."""
+
+FLAT = 1.2
+
 _CODE = (types.ModuleType, type, types.CodeType, types.BuiltinFunctionType, asyncio.AbstractEventLoop)
 _OUTSIDE = ("tests.", "simulators.", "structlog", "logging")
 _KEEPS = (dict, list, set, deque)
@@ -45,12 +51,12 @@ class Budget:
 
     def __init__(self, boxes: int) -> None:
         self._boxes = boxes
-        self._held = self._largest = self._written = self._looks = 0
+        self._held: list[int] = []
+        self._largest = self._written = 0
 
     def look(self, task: asyncio.Task[None], disk: Disk) -> None:
         """Count what is held and stored now."""
-        self._looks += 1
-        self._held = max(self._held, held_bytes([task, *_kept_by_modules()]))
+        self._held.append(held_bytes([task, *_kept_by_modules()]))
         self._largest = max(self._largest, disk.size)
 
     def ended(self, disk: Disk) -> None:
@@ -66,7 +72,7 @@ class Budget:
         ((events,),) = evidence.rows("cloud.db", "SELECT count(*) FROM record WHERE lane = 'event'")
         logged = (evidence.folder / "gateway.log").stat().st_size
         for name, found, most in (
-            ("held in memory", self._held, HELD_BYTES + boxes * HELD_BYTES_A_BOX),
+            ("held in memory", max(self._held, default=0), HELD_BYTES + boxes * HELD_BYTES_A_BOX),
             ("on disk", self._largest, DISK_BYTES + box_hours * DISK_BYTES_A_BOX_HOUR),
             ("written to disk", self._written, box_hours * WRITTEN_BYTES_A_BOX_HOUR),
             ("logged", logged, box_hours * LOGGED_BYTES_A_BOX_HOUR),
@@ -76,8 +82,18 @@ class Budget:
         notes.figure("events", events)
         most_events = round(box_hours * EVENTS_A_BOX_HOUR)
         notes.expect(events <= most_events, f"{events} events for the cloud, the budget is {most_events}")
-        notes.expect(self._looks > 0, "nobody has looked")
+        notes.expect(bool(self._held), "nobody has looked")
+        if len(self._held) >= FLAT_FROM_LOOKS:
+            grown = growth(self._held)
+            notes.figure("second half of the first half's memory", f"{grown:.2f}")
+            notes.expect(grown <= FLAT, f"what is held in memory grows: {grown:.2f} times from one half to the other")
         return notes.finding()
+
+
+def growth(looks: Sequence[int]) -> float:
+    """What is usually held in the second half of a run, as a multiple of the first half's."""
+    middle = len(looks) // 2
+    return median(looks[middle:]) / median(looks[:middle])
 
 
 def held_bytes(roots: Iterable[Any]) -> int:

@@ -186,8 +186,10 @@ class _Vfs(apsw.VFS):
         super().__init__(disk.name, "", maxpathname=1024)
 
     def xOpen(self, name: Any, flags: list[int]) -> Any:  # noqa: N802 - SQLite's name
-        text = name.filename() if isinstance(name, apsw.URIFilename) else (name or f"temp{next(_names)}")
         flags[1] = flags[0]
+        if name is None:
+            return _Handle(self._disk, SimFile())  # without a name: SQLite's own scrap, gone with its handle
+        text = name.filename() if isinstance(name, apsw.URIFilename) else name
         return _Handle(self._disk, self._disk.files.setdefault(str(text), SimFile()))
 
     def xFullPathname(self, name: str) -> str:  # noqa: N802

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 
 from .boxes import SeededCharger
-from .budget import held_bytes
+from .budget import growth, held_bytes
 
 
 def test_what_a_task_reaches_is_counted_once() -> None:
@@ -42,3 +42,11 @@ def test_simulators_are_not_the_gateways() -> None:
     charger = object.__new__(SeededCharger)
     charger.last_sent = "x" * 100_000
     assert held_bytes([[charger]]) < 200
+
+
+def test_memory_that_grows_over_a_day_is_seen_and_restarts_are_not_growth() -> None:
+    """A look every ten minutes: 60 kB an hour are found, a saw tooth of restarts is flat."""
+    leaks = [3_000_000 + 10_000 * look for look in range(144)]
+    saw_tooth = [3_000_000 + 100_000 * (look % 9) for look in range(144)]
+    assert growth(leaks) > 1.2
+    assert 0.99 < growth(saw_tooth) < 1.01
