@@ -20,6 +20,12 @@ CREATE TABLE fuse (circuit TEXT, phase INTEGER, at_ms INTEGER, kind TEXT, second
 CREATE TABLE power (meter TEXT, k INTEGER, max_w REAL);
 CREATE TABLE draw (charger TEXT, at_ms INTEGER, current_ma INTEGER, limit_ma INTEGER);
 """
+INDEXES = """
+CREATE INDEX draw_at ON draw (charger, at_ms, current_ma);
+CREATE INDEX served_at ON served (meter, at_ms);
+"""
+"""The judge asks for spans of a day's millions of rows; made at the end, they cost the building nothing."""
+
 INSERTS = {
     "boundary": "INSERT INTO boundary VALUES (?, ?, ?, ?)",
     "served": "INSERT INTO served VALUES (?, ?, ?, ?)",
@@ -78,6 +84,7 @@ class TruthLog:
     def close(self) -> None:
         """Write what waits and end."""
         self.flush()
+        self._connection.executescript(INDEXES)
         self._connection.close()
 
     def _add(self, table: str, row: tuple[Any, ...]) -> None:

@@ -6,9 +6,9 @@ charger; above 1.45 at most 5 s; from 150 s after the gateway's death the fallba
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from simulators.judge.evidence import Evidence, NoEvidenceError
+from simulators.judge.evidence import Evidence, NoEvidenceError, Occurrence
 from simulators.judge.place import Box
 from simulators.judge.times import local_clock, parse_utc
 from simulators.judge.verdict import Finding, Notes
@@ -102,12 +102,13 @@ def _alone(evidence: Evidence, notes: Notes) -> None:
         notes.expect(not evidence.must_show, "the gateway was never killed: nothing shows what the boxes do alone")
         return
     limits = confirmed_limits(evidence)
+    behaves = {box.id: _Behaviour.of(evidence, box, limits.get(box.id, [])) for box in evidence.place.boxes.values()}
     drew = 0
     highest = 0
     for death in deaths:
         until = min([since for since, _ in evidence.lives if since > death.at_ms] + [evidence.end_ms])
         for box in evidence.place.boxes.values():
-            seen, most = _box_alone(evidence, notes, box, limits.get(box.id, []), death.at_ms, until)
+            seen, most = _box_alone(evidence, notes, behaves[box.id], death.at_ms, until)
             drew += seen > 0
             highest = max(highest, most)
         notes.expect(
@@ -120,10 +121,70 @@ def _alone(evidence: Evidence, notes: Notes) -> None:
     notes.figure("largest draw from 150 s on", f"{highest / 1000:.1f} A")
 
 
+@dataclass(frozen=True, slots=True)
+class _Behaviour:
+    """What is known of a box beside what was drawn there."""
+
+    box: Box
+    offers: list[Limit]
+    least_ma: int
+    """Below this it cannot hold a current, whatever it was told."""
+    cars: list[tuple[int, int]]
+    """From when which car stands there, and how late that one follows what it is offered (ms)."""
+    disobeys: list[tuple[int, int]]
+    """From when to when it is broken on purpose: it ignores what it is told."""
+    slack_ms: int
+
+    @classmethod
+    def of(cls, evidence: Evidence, box: Box, limits: list[Limit]) -> _Behaviour:
+        told = [one for one in evidence.story if one.data.get("charger") == box.id]
+        least_ma = max((int(one.data["ma"]) for one in told if one.what == "charger_holds"), default=0)
+        cars = [(one.at_ms, int(one.data["follows_ms"])) for one in told if one.what == "car_plugged"]
+        return cls(
+            box, _in_force(box, limits, evidence.stated_ms), least_ma, cars, _disobedience(told), evidence.widen_ms
+        )
+
+    def between(self, since_ms: int, until_ms: int) -> _Behaviour:
+        """The same, without the offers that a car cannot follow in this span."""
+        from_ms = since_ms - SLOWEST_CAR_MS - LOOKS_MS - self.slack_ms
+        return replace(
+            self, offers=[one for one in self.offers if one.since_ms <= until_ms and from_ms <= one.until_ms]
+        )
+
+    def follows_ms(self, at_ms: int) -> int:
+        """How late the car there follows what it is offered, with the seconds in which the building looks."""
+        follows_ms = next((follows for plugged, follows in reversed(self.cars) if plugged <= at_ms), CAR_FOLLOWS_MS)
+        return min(follows_ms, SLOWEST_CAR_MS) + LOOKS_MS + self.slack_ms
+
+    def allowed_ma(self, at_ms: int) -> int:
+        """The largest current that was in force while the car could still be following it: confirmed limits until they
+        end or others replace them, and the fallback where there is none."""
+        since_ms = at_ms - self.follows_ms(at_ms)
+        return max(one.limit_ma for one in self.offers if one.since_ms <= at_ms and since_ms <= one.until_ms)
+
+    def disobeyed(self, at_ms: int) -> bool:
+        """It ignores what it was told, or did until a moment ago."""
+        return any(since <= at_ms <= until + self.follows_ms(at_ms) for since, until in self.disobeys)
+
+
+def _disobedience(told: list[Occurrence]) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    open_ms: int | None = None
+    for one in told:
+        if one.what == "charger_lost" and one.data.get("disobeys"):
+            open_ms = one.at_ms
+        elif one.what == "charger_back" and open_ms is not None:
+            spans.append((open_ms, one.at_ms))
+            open_ms = None
+    return spans if open_ms is None else [*spans, (open_ms, NEVER_MS)]
+
+
 def _box_alone(
-    evidence: Evidence, notes: Notes, box: Box, limits: list[Limit], death_ms: int, until_ms: int
+    evidence: Evidence, notes: Notes, behaviour: _Behaviour, death_ms: int, until_ms: int
 ) -> tuple[int, int]:
     """Check one box between the death and the return: (seconds with current, largest mA from 150 s on)."""
+    box = behaviour.box
+    behaviour = behaviour.between(death_ms, until_ms)
     rows = evidence.rows(
         "truth.db",
         "SELECT at_ms, current_ma FROM draw WHERE charger = ? AND at_ms BETWEEN ? AND ? ORDER BY at_ms",
@@ -132,9 +193,6 @@ def _box_alone(
     alone = [row for row in rows if row[0] >= death_ms]
     if not notes.expect(bool(alone), f"nothing is known of what {box.id} drew while the gateway was dead"):
         return 0, 0
-    least = max(
-        (int(told.data["ma"]) for told in evidence.told("charger_holds") if told.data["charger"] == box.id), default=0
-    )
     begun_ms = -CAR_STARTS_MS - evidence.widen_ms
     before = 0
     most = 0
@@ -148,45 +206,15 @@ def _box_alone(
         settled = after_ms >= ALONE_AFTER_MS + evidence.widen_ms
         most = max(most, current_ma) if settled else most
         what = "its fallback" if settled else "its last confirmed limit"
-        allowed = box.fallback_ma if settled else _allowed(evidence, box, limits, at_ms)
-        if _disobeyed(evidence, box.id, at_ms):
+        allowed = box.fallback_ma if settled else behaviour.allowed_ma(at_ms)
+        if behaviour.disobeyed(at_ms):
             what, allowed = "its maximum", box.max_ma
         notes.expect(
-            current_ma <= max(allowed, least) + TOLERANCE_MA,
+            current_ma <= max(allowed, behaviour.least_ma) + TOLERANCE_MA,
             f"{box.id} drew {current_ma / 1000:.1f} A {after_ms / 1000:.0f} s after the gateway's death, "
             f"{what} is {allowed / 1000:.1f} A",
         )
     return sum(row[1] > TOLERANCE_MA for row in alone), most
-
-
-def _disobeyed(evidence: Evidence, box: str, at_ms: int) -> bool:
-    """It is broken on purpose: it ignores what it was told, or did until a moment ago."""
-    open_ms: int | None = None
-    for told in evidence.told("charger_lost", "charger_back"):
-        if told.data.get("charger") != box:
-            continue
-        if told.what == "charger_lost" and told.data.get("disobeys"):
-            open_ms = told.at_ms
-        elif told.what == "charger_back":
-            if open_ms is not None and open_ms <= at_ms <= told.at_ms + _follows_ms(evidence, box, at_ms):
-                return True
-            open_ms = None
-    return open_ms is not None and open_ms <= at_ms
-
-
-def _follows_ms(evidence: Evidence, box: str, at_ms: int) -> int:
-    """How late the car at a box follows what it is offered, with the seconds in which the building looks."""
-    cars = [told for told in evidence.told("car_plugged") if told.data["charger"] == box and told.at_ms <= at_ms]
-    follows_ms = int(cars[-1].data["follows_ms"]) if cars else CAR_FOLLOWS_MS
-    return min(follows_ms, SLOWEST_CAR_MS) + LOOKS_MS + evidence.widen_ms
-
-
-def _allowed(evidence: Evidence, box: Box, limits: list[Limit], at_ms: int) -> int:
-    """The largest current that was in force while the car could still be following it: confirmed limits until they end
-    or others replace them, and the fallback where there is none."""
-    since_ms = at_ms - _follows_ms(evidence, box.id, at_ms)
-    in_force = _in_force(box, limits, evidence.stated_ms)
-    return max(limit.limit_ma for limit in in_force if limit.since_ms <= at_ms and since_ms <= limit.until_ms)
 
 
 def _in_force(box: Box, limits: list[Limit], slack_ms: int) -> list[Limit]:
