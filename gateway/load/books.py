@@ -57,7 +57,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The limits of one transaction. `past` are (limit, replaced at) of larger limits that were in force lately."""
+    """The limits of one transaction. `past` are (limit, replaced at) of larger limits that were in force lately; `met`
+    says that the charger has confirmed one, so nothing older than this run of ours is in force."""
 
     transaction: int
     wanted_ma: int | None = None
@@ -68,6 +69,7 @@ class Book:
     past: tuple[tuple[int, float], ...] = ()
     not_before_s: float = 0.0
     trouble: LimitOutcome | None = None
+    met: bool = False
 
 
 def send(book: Book, limit_ma: int, now_s: float) -> Book:
@@ -85,7 +87,7 @@ def answered(book: Book, answer: Answer, alone_ma: int, duration_s: float) -> Bo
     if answer.outcome is LimitOutcome.CONFIRMED:
         before_ma = possible(landed, now_s, alone_ma)
         past = (*book.past, (before_ma, now_s)) if before_ma > sent.limit_ma else book.past
-        return replace(landed, confirmed=sent, doubtful=(), past=past, not_before_s=0.0, trouble=None)
+        return replace(landed, confirmed=sent, doubtful=(), past=past, not_before_s=0.0, trouble=None, met=True)
     if answer.outcome is LimitOutcome.SILENT:
         landed = replace(landed, doubtful=(*book.doubtful[-7:], sent))
     wait_s = REFUSED_RETRY_S if answer.outcome is LimitOutcome.REFUSED else RETRY_S

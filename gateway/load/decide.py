@@ -171,7 +171,8 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
         for one in standings
         if one.role in ("claim", "disobedient", "unanswered", "leaving")
     ]
-    paced = pace(seats, Bounds(tuple(taken), booked, fill), state.raised, inputs.now_s, plant.duration_s)
+    careful = _without(fill, _unknown(plant, state, standings, cars, inputs.now_s))
+    paced = pace(seats, Bounds(tuple(taken), booked, careful), state.raised, inputs.now_s, plant.duration_s)
     cars.update(paced.cars)
     return Outcome(replace(learned, cars=cars, raised=paced.raised, standings=tuple(standings)), paced.commands)
 
@@ -329,6 +330,32 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
                 reserved[link] += own_ma
                 taken[link] += most_ma
     return reserved, taken
+
+
+def _unknown(
+    plant: Plant, state: State, standings: list[Standing], cars: Mapping[ConnectorRef, Car], now_s: float
+) -> list[int]:
+    """Per link: what connectors may draw beyond what they count with, until they have confirmed a limit of this run.
+
+    A limit that we gave before our start ends by itself, at the latest `duration_s` after it; a car that draws little
+    may use it whole at any moment. Nobody is reduced for it, but nothing rises into it either.
+    """
+    unknown = [0] * plant.tree.size
+    if now_s - state.started_s >= plant.duration_s:
+        return unknown
+    for one in standings:
+        ref = one.state.ref
+        car = cars.get(ref)
+        if car is None or car.book.met or car.began_s - state.started_s > OLD_S:
+            continue
+        for phase in one.phases:
+            for link in plant.links[ref][phase]:
+                unknown[link] += max(0, plant.connectors[ref].max_ma - one.counted_ma)
+    return unknown
+
+
+def _without(room: tuple[int, ...], unknown: list[int]) -> tuple[int, ...]:
+    return tuple(all_ - other for all_, other in zip(room, unknown, strict=True))
 
 
 def _flat(rooms: tuple[Room, ...], which: str) -> tuple[int, ...]:

@@ -41,6 +41,29 @@ async def test_after_a_restart_a_box_whose_car_sleeps_is_told_at_once_too() -> N
         await building.run(10, fits(building))
 
 
+async def test_after_a_restart_nothing_rises_into_what_a_box_that_is_not_back_may_still_offer() -> None:
+    """Its car sleeps on an old limit of 16 A and may wake at any moment; the limit ends by itself."""
+    async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=25, meter="grid")]) as building:
+        held_from_before(building, "b", 16000, wants_ma=0).connected = False
+        box = building.start("a")
+        began_s = building.clock.now_s
+        await building.run(100, fits(building))
+        assert {limit_ma for _, limit_ma, _ in box.limits} == {0}
+        await building.run(80, fits(building))
+        assert next(at_s for at_s, limit_ma, _ in box.limits if limit_ma) - began_s <= 125
+
+
+async def test_after_a_restart_a_car_is_given_at_once_what_no_old_limit_can_claim() -> None:
+    """Who confirms a limit holds no older one: the others need not wait for the end of it."""
+    async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=25, meter="grid")]) as building:
+        held_from_before(building, "b", 16000, wants_ma=0)
+        box = building.start("a")
+        began_s = building.clock.now_s
+        await building.run(30)
+        assert next(at_s for at_s, limit_ma, _ in box.limits if limit_ma) - began_s <= 20
+        await building.run(60, fits(building))
+
+
 async def ended_unseen(building: Building, status: str) -> Box:
     """Box a is told 0 A by its backend; then its transaction ends, and nobody can write that down."""
     box = building.boxes[connector("a").ref]

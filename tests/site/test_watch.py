@@ -63,10 +63,11 @@ class Place:
             self.now_ms += 1000
             self.watch.second(self.now_ms)
 
-    def give(self, name: str, ampere: float) -> None:
+    def give(self, name: str, ampere: float, transaction: int = 1) -> None:
         """A limit arrives at a box."""
-        schedule = {"chargingSchedulePeriod": [{"startPeriod": 0, "limit": ampere}]}
-        self.boxes[name].install(1, {"chargingProfilePurpose": "TxProfile", "chargingSchedule": schedule})
+        schedule = {"duration": 150, "chargingSchedulePeriod": [{"startPeriod": 0, "limit": ampere}]}
+        text = {"chargingProfilePurpose": "TxProfile", "transactionId": transaction, "chargingSchedule": schedule}
+        self.boxes[name].install(1, text)
 
     def found(self) -> list[str]:
         return [violation.text for violation in self.watch.violations]
@@ -88,6 +89,24 @@ def test_a_raise_fits_when_it_arrives(place: Place) -> None:
     place.live(10)
     place.give("box1", 15)
     assert "box1 was raised to 15 A; now the boxes may draw 21.0 A of 20 A" in place.found()[0]
+
+
+def test_what_a_box_has_confirmed_and_forgotten_may_be_said_again_while_it_lasts(place: Place) -> None:
+    place.give("box1", 12)
+    place.boxes["box1"].told_ma, place.boxes["box2"].told_ma = 0, 10_000
+    place.live(7)
+    place.give("box1", 12)
+    assert place.found() == []
+
+
+@pytest.mark.parametrize(("ampere", "transaction", "later_s"), [(12.3, 1, 7), (12, 2, 7), (12, 1, 150)])
+def test_more_than_it_has_confirmed_is_a_raise(place: Place, ampere: float, transaction: int, later_s: int) -> None:
+    """More current, for another car, or after its time."""
+    place.give("box1", 12)
+    place.boxes["box1"].told_ma, place.boxes["box2"].told_ma = 0, 10_000
+    place.live(later_s)
+    place.give("box1", ampere, transaction)
+    assert f"box1 was raised to {ampere:g} A" in place.found()[0]
 
 
 def test_a_raise_fits_also_beside_a_box_that_disobeys(place: Place) -> None:

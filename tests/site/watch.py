@@ -58,6 +58,7 @@ class Watch:
         """What is wrong now or was a moment ago, by who: "silent", "lost" or "away"."""
         self._dead_ms: int | None = clock.utc_ms()
         self._held: dict[str, int] = {}
+        self._promises: dict[str, tuple[object, int, int]] = {}
         self._over: dict[str, float] = {}
         self._plan, self._building, self._chargers, self._clock = plan, building, chargers, clock
         self._over_s: dict[tuple[str, int], int] = {}
@@ -78,16 +79,28 @@ class Watch:
         install = charger.install
 
         def installed(connector: int, text: dict[str, Any]) -> str | None:
-            before_ma = _may_ma(charger, self._clock.utc_ms())
+            now_ms = self._clock.utc_ms()
+            before_ma = max(_may_ma(charger, now_ms), self._promised_ma(charger.name, text, now_ms))
             why = install(connector, text)
             if why is None and text.get("chargingProfilePurpose") == "TxProfile":
                 self._limit(charger, text)
+                self._promise(charger, text, now_ms)
                 self._given = charger
                 self._raised(charger, before_ma)
                 self._given = None
             return why
 
         charger.install = installed  # type: ignore[method-assign]
+
+    def _promise(self, charger: SeededCharger, text: Mapping[str, Any], now_ms: int) -> None:
+        until_ms = now_ms + 1000 * int(text["chargingSchedule"].get("duration", 0))
+        self._promises[charger.name] = (text.get("transactionId"), charger.limit_ma(now_ms), until_ms)
+
+    def _promised_ma(self, name: str, text: Mapping[str, Any], now_ms: int) -> int:
+        """What the box has confirmed for this transaction and for now: to say it once more is no raise, also where the
+        box has forgotten it meanwhile, which nobody but the box can know."""
+        transaction, limit_ma, until_ms = self._promises.get(name, (None, 0, 0))
+        return limit_ma if now_ms < until_ms and transaction == text.get("transactionId") else 0
 
     def _limit(self, charger: SeededCharger, text: Mapping[str, Any]) -> None:
         self.limits_seen += 1
