@@ -181,6 +181,11 @@ class Evidence:
         spans = self.spans("meter_silent", "meter_back", "meter")
         return any(which == meter and since <= at_ms <= back for which, since, back in spans)
 
+    def back_ms(self, meter: str, at_ms: int) -> int:
+        """For how long the meter has been back after its last silence; since ever where there was none."""
+        spans = self.spans("meter_silent", "meter_back", "meter")
+        return at_ms - max((back for which, _, back in spans if which == meter and back <= at_ms), default=0)
+
     def jump_wh(self, meter: str, since_ms: int, until_ms: int) -> float | None:
         """By how much the true register changed because another meter was put in; None where that did not happen."""
         jumps = [

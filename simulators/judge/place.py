@@ -21,7 +21,8 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Who and what is in the building. `meters_of` are the meters whose sum is a participant's consumption.
+    """Who and what is in the building. `meters_of` are the meters whose sum is a participant's consumption; `buses`
+    names the line on which a meter hangs.
 
     `call_timeout_s` is how long the gateway waits for an answer, in link time; `parents` and `circuit_meters` are by
     circuit, None where it has none.
@@ -41,11 +42,16 @@ class Place:
     common: str | None
     common_ceiling_w: int | None
     meters_of: dict[str, tuple[str, ...]]
+    buses: dict[str, str]
     tenants: dict[str, str]
 
     def boxes_on(self, circuit: str) -> frozenset[str]:
         """The chargers on a circuit and on those below it; one whose circuit is not said is on each."""
         return frozenset(box.id for box in self.boxes.values() if not box.circuits or self._above(box) & {circuit})
+
+    def beside(self, meter: str) -> int:
+        """How many meters hang on the line of this one, itself among them."""
+        return sum(bus == self.buses.get(meter) for bus in self.buses.values())
 
     def meters_on(self, circuit: str) -> frozenset[str]:
         """A circuit's own meter; where it has none, those of its chargers."""
@@ -89,6 +95,7 @@ def place(site: dict[str, Any]) -> Place:
         common=next((entry["id"] for entry in participants if entry.get("kind") == "common"), None),
         common_ceiling_w=split.get("common_ceiling_w"),
         meters_of={name: _meters_of(name, participants, boxes) for name in names},
+        buses={meter["id"]: str(meter.get("bus", "")) for meter in meters},
         tenants={token["id"].upper(): token["tenant"] for token in site.get("token", [])},
     )
 

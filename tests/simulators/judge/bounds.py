@@ -160,6 +160,26 @@ def late_after_start(run: Run, late_ms: int) -> None:
     in_real_time(run, late_ms)
 
 
+def late_on_a_long_line(run: Run, late_ms: int) -> None:
+    """The same, and ten meters hang on the line."""
+    run.site += "".join(f'[[meter]]\nid = "more{n}"\nrole = "spare"\n' for n in range(6))
+    late_after_start(run, late_ms)
+
+
+def dies_at_once(run: Run, after_ms: int) -> None:
+    """The gateway dies so long after the quarter hour, and its boundary comes 9.9 s late."""
+    tell(run, at("12:15") + after_ms, "gateway_stopped")
+    tell(run, at("12:15:09"), "gateway_ready")
+    in_real_time(run, 9_900)
+
+
+def late_after_back(run: Run, late_ms: int) -> None:
+    """Three seconds before the quarter hour the meters answered again."""
+    for meter in ("grid", "pv", "m1", "m2"):
+        span(run, "meter", at("12:14:20"), at("12:14:57"), meter=meter)
+    in_real_time(run, late_ms)
+
+
 def stood_still(run: Run, since_ms: int) -> None:
     """pv's register stood still over 12:15, and the truth has 50 Wh more (1,5 to 3 kW flowed)."""
     tell(run, at("12:15") - since_ms, "meter_lies", meter="pv")
@@ -324,6 +344,12 @@ PAIRS = (
          lambda run: late_after_silence(run, 10_500), lambda run: late_after_silence(run, 10_700)),
     Pair("a boundary within 10 s after a start", ("I7",), "7.10 s late",
          lambda run: late_after_start(run, 6_900), lambda run: late_after_start(run, 7_100)),
+    Pair("a boundary within 12 s after a start with ten meters", ("I7",), "9.10 s late",
+         lambda run: late_on_a_long_line(run, 8_900), lambda run: late_on_a_long_line(run, 9_100)),
+    Pair("a boundary whose gateway dies before it can ask", ("I7",), "9.90 s late",
+         lambda run: dies_at_once(run, 2400), lambda run: dies_at_once(run, 2600)),
+    Pair("a boundary soon after a meter is back", ("I7",), "7.10 s late",
+         lambda run: late_after_back(run, 6_900), lambda run: late_after_back(run, 7_100)),
     Pair("a register that stood still", ("I7",), "true are",
          lambda run: stood_still(run, 64_000), lambda run: stood_still(run, 50_000)),
     Pair("an estimate is marked", ("I7",), "nobody is marked as estimated",
