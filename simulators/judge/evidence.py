@@ -136,14 +136,17 @@ class Evidence:
             raise NoEvidenceError("the gateway never became ready")
         return lives
 
-    def spans(self, begins: str, ends: str, key: str) -> list[tuple[str, int, int]]:
+    def spans(self, begins: str, ends: str, key: str, only: str = "") -> list[tuple[str, int, int]]:
         """(subject, from, to) between two kinds of occurrence, for example `meter_silent` and `meter_back`.
 
-        Where two of a subject overlap, each ends by itself, and the span lasts until both have.
+        Where two of a subject overlap, each ends by itself, and the span lasts until both have. With `only` those
+        count that say this key of themselves, at their begin and at their end.
         """
         spans: list[tuple[str, int, int]] = []
         open_since: dict[str, list[int]] = {}
         for occurrence in self.told(begins, ends):
+            if only and not occurrence.data.get(only):
+                continue
             subject = str(occurrence.data.get(key, ""))
             since = open_since.setdefault(subject, [])
             if occurrence.what == begins:

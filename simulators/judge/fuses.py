@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from simulators.judge.evidence import Evidence, NoEvidenceError, Occurrence
+from simulators.judge.evidence import Evidence, NoEvidenceError
 from simulators.judge.place import Box
 from simulators.judge.times import local_clock, parse_utc
 from simulators.judge.verdict import Finding, Notes
@@ -140,9 +140,9 @@ class _Behaviour:
         told = [one for one in evidence.story if one.data.get("charger") == box.id]
         least_ma = max((int(one.data["ma"]) for one in told if one.what == "charger_holds"), default=0)
         cars = [(one.at_ms, int(one.data["follows_ms"])) for one in told if one.what == "car_plugged"]
-        return cls(
-            box, _in_force(box, limits, evidence.stated_ms), least_ma, cars, _disobedience(told), evidence.widen_ms
-        )
+        spans = evidence.spans("charger_lost", "charger_back", "charger", only="disobeys")
+        disobeys = [(since, back) for who, since, back in spans if who == box.id]
+        return cls(box, _in_force(box, limits, evidence.stated_ms), least_ma, cars, disobeys, evidence.widen_ms)
 
     def between(self, since_ms: int, until_ms: int) -> _Behaviour:
         """The same, without the offers that a car cannot follow in this span."""
@@ -165,18 +165,6 @@ class _Behaviour:
     def disobeyed(self, at_ms: int) -> bool:
         """It ignores what it was told, or did until a moment ago."""
         return any(since <= at_ms <= until + self.follows_ms(at_ms) for since, until in self.disobeys)
-
-
-def _disobedience(told: list[Occurrence]) -> list[tuple[int, int]]:
-    spans: list[tuple[int, int]] = []
-    open_ms: int | None = None
-    for one in told:
-        if one.what == "charger_lost" and one.data.get("disobeys"):
-            open_ms = one.at_ms
-        elif one.what == "charger_back" and open_ms is not None:
-            spans.append((open_ms, one.at_ms))
-            open_ms = None
-    return spans if open_ms is None else [*spans, (open_ms, NEVER_MS)]
 
 
 def _box_alone(

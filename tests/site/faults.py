@@ -150,7 +150,7 @@ class Faults:
     async def _lost(self, fault: Fault, happening: Any) -> None:
         self._tell("charger_lost", charger=fault.target, disobeys=False)
         await happening
-        self._tell("charger_back", charger=fault.target)
+        self._tell("charger_back", charger=fault.target, disobeys=False)
 
     async def _box_link_split(self, fault: Fault) -> None:
         link = self._house.network.link(_link(fault))
@@ -173,7 +173,7 @@ class Faults:
         self._tell("charger_lost", charger=fault.target, disobeys=True)
         await asyncio.sleep(fault.lasts_s)
         charger.ignores_ma = None
-        self._tell("charger_back", charger=fault.target)
+        self._tell("charger_back", charger=fault.target, disobeys=True)
 
     async def _box_reorders(self, fault: Fault) -> None:
         """Without its link a transaction ends; afterwards its stop comes first, then what was metered before."""

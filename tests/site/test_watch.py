@@ -178,6 +178,19 @@ def test_a_gateway_that_is_back_has_45_s_for_what_became_too_much_without_it(pla
     assert "garage L1: for 45 s the boxes may draw 24.0 A" in place.found()[0]
 
 
+def test_a_box_that_was_lost_and_disobeys_is_in_trouble_until_both_are_over(place: Place) -> None:
+    for _ in range(2):
+        place.watch.hear("charger_lost", {"charger": "box1"})
+    place.watch.hear("charger_back", {"charger": "box1"})
+    place.live(46)
+    assert place.watch.trouble == {"box1": "lost"}
+    place.watch.hear("charger_back", {"charger": "box1"})
+    place.live(44)
+    assert place.watch.trouble == {"box1": "lost"}
+    place.live(2)
+    assert place.watch.trouble == {}
+
+
 def test_a_box_that_cannot_hold_0_a_explains_an_excess_only_while_it_draws(place: Place) -> None:
     other, box = place.boxes["box1"], place.boxes["box2"]
     box.quirk, box.told_ma, box.draw_ma = "no_zero", 0, 6000

@@ -8,6 +8,7 @@ I2: each limit that a box is given is 0 or between its minimum and its maximum.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,7 @@ class Watch:
         self._held: dict[str, int] = {}
         self._promises: dict[str, tuple[object, int, int]] = {}
         self._over: dict[str, float] = {}
+        self._open: Counter[str] = Counter()
         self._plan, self._building, self._chargers, self._clock = plan, building, chargers, clock
         self._over_s: dict[tuple[str, int], int] = {}
         self._told: set[tuple[str, str, int]] = set()
@@ -122,7 +124,8 @@ class Watch:
             if what == "gateway_ready":
                 self._dead_ms = None
                 self._begin(who, "away")
-            if who in self.trouble:
+            self._open[who] = 0 if who == "gateway" else self._open[who] - 1
+            if who in self.trouble and self._open[who] <= 0:
                 self._over[who] = self._clock.utc_ms() / 1000 + ADJACENT_S[self.trouble[who]]
 
     def _died(self) -> None:
@@ -131,6 +134,8 @@ class Watch:
         self._held = {name: charger.limit_ma(now_ms) for name, charger in self._chargers.items()}
 
     def _begin(self, who: str, kind: str) -> None:
+        """Of two troubles of one box or meter at the same time each ends by itself."""
+        self._open[who] += 1
         self.trouble[who] = kind
         self._over.pop(who, None)
 

@@ -235,6 +235,13 @@ def disobeys(run: Run, current_ma: int) -> None:
     _draws(run, KILL, at("12:30"), current_ma)
 
 
+def disobeys_and_was_lost(run: Run, obeys_again_ms: int) -> None:
+    """Its link was away for 20 s too, and came back before box1 obeyed again."""
+    span(run, "box", KILL - 60_000, obeys_again_ms, charger="box1", disobeys=True)
+    span(run, "box", KILL - 55_000, KILL - 35_000, charger="box1", disobeys=False)
+    _draws(run, KILL, at("12:30"), 16_000)
+
+
 def _draws(run: Run, since_ms: int, until_ms: int, current_ma: int) -> None:
     run.draw[:] = [
         (box, ms, current_ma if box == "box1" and since_ms <= ms <= until_ms else drawn, offer)
@@ -366,6 +373,8 @@ PAIRS = (
          lambda run: ended(run, KILL + 49_000), lambda run: ended(run, KILL + 50_000)),
     Pair("a disobedient box keeps its maximum", ("I1p",), "its maximum is 16.0 A",
          lambda run: disobeys(run, 16_100), lambda run: disobeys(run, 16_200)),
+    Pair("a disobedient box that was lost too disobeys until it obeys", ("I1p",), "last confirmed limit is 10.0 A",
+         lambda run: disobeys_and_was_lost(run, at("12:30")), lambda run: disobeys_and_was_lost(run, KILL - 30_000)),
     Pair("35 s with its own meter silent", ("I1p",), "35.7 s above 1.00",
          lambda run: overload(run, 35.5, "grid"), lambda run: overload(run, 35.7, "grid")),
     Pair("35 s with no other meter silent", ("I1p",), "26.0 s above 1.00",
