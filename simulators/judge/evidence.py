@@ -90,6 +90,11 @@ class Evidence:
         """A told story must show every rule at work; a seeded watch (`"watch": true`) may have had no occasion."""
         return not self.scale.get("watch", False)
 
+    @property
+    def way_ms(self) -> int:
+        """How long a frame of a seeded watch is on its way from the CSMS to a charger at the least."""
+        return int(self.scale.get("way_ms", 0))
+
     @cached_property
     def public_keys(self) -> dict[str, str]:
         """SPKI in hex by key id."""

@@ -132,7 +132,7 @@ def _answers_up(traffic: Traffic, notes: Notes) -> int:
 def _answers_down(evidence: Evidence, traffic: Traffic, notes: Notes) -> tuple[int, int]:
     """The CSMS's answers arrive unchanged; where it had not answered, the gateway did."""
     relayed = own = 0
-    slack_ms = evidence.slack_ms if evidence.must_show else 0  # a seeded watch has one clock for all its logs
+    slack_ms = evidence.slack_ms if evidence.must_show else -evidence.way_ms  # a seeded watch has one clock
     used: dict[str, set[int]] = defaultdict(set)
     for exchange in traffic.exchanges.values():
         for answer in exchange.answers:
@@ -187,8 +187,20 @@ def _unheard(evidence: Evidence, exchange: Exchange, answer: Frame) -> bool:
 
 
 def _missed(evidence: Evidence, exchange: Exchange, given: list[Frame], answer: Frame) -> bool:
-    """The gateway had not got the CSMS's answer when it answered for itself."""
-    return _lost(evidence, given[-1], answer) or _crossed(evidence, exchange, given, answer)
+    """The gateway had not got the CSMS's answer when it answered for itself, or could not keep it."""
+    return (
+        _lost(evidence, given[-1], answer)
+        or _crossed(evidence, exchange, given, answer)
+        or _unwritable(evidence, exchange, answer)
+    )
+
+
+def _unwritable(evidence: Evidence, exchange: Exchange, answer: Frame) -> bool:
+    """The disk is full: what belongs to a transaction is not confirmed, and the charger sends it again (design 4.1)."""
+    slack = evidence.slack_ms
+    full = evidence.spans("disk_full", "disk_mended", "")
+    refused = exchange.transactional and answer.kind == ERROR
+    return refused and any(since - slack <= answer.at_ms <= until + slack for _, since, until in full)
 
 
 def _lost(evidence: Evidence, given: Frame, answer: Frame) -> bool:

@@ -37,7 +37,7 @@ from .disk import Disk
 from .faults import Faults
 from .loop import NODE, SimLoop
 from .mischief import Mischief
-from .net import Network
+from .net import Link, Network
 from .plan import Box, Plan, Visit, weather, wrong_by_ms
 from .site_file import site_text
 from .turns import Turns
@@ -157,6 +157,7 @@ class House:
 
     def _write_scale(self) -> None:
         scale = {"epoch": iso(self.plan.epoch_ms), "monotonic": 0.0, "speed": 1, "seed": self.plan.seed, "watch": True}
+        scale["way_ms"] = round(2000 * Link.latency_s)  # from the central system to the gateway, and on to a box
         if any(fault.kind == "clock_step" for fault in self.plan.faults):
             scale["clock_off_ms"] = CLOCK_OFF_MS
         (self.folder / "scale.json").write_text(json.dumps(scale))

@@ -307,6 +307,24 @@ def _given(run: Run, at_ms: int) -> None:
     run.csms_wire.append({"t": at_ms, "charger": "box2", "dir": "out", "frame": answer})
 
 
+def answered_first(run: Run, before_way_ms: int) -> None:
+    """The gateway answers s-a's stop itself, so long after the CSMS had; a frame of it is 2 ms on its way at least."""
+    run.watch = {"watch": True, "way_ms": 2}
+    (given,) = frames(run, False, "s-a-stop", call=False)
+    (told,) = frames(run, True, "s-a-stop", call=False)
+    told |= {"t": given["t"] + before_way_ms, "frame": '[3,"s-a-stop",{}]'}
+
+
+def cannot_write(run: Run, mended_ms: int) -> None:
+    """The disk is full for so long; what the CSMS answered cannot be kept, box1 is told an error and sends it again."""
+    (call,) = frames(run, True, "s-a-mv0", call=True)
+    (told,) = frames(run, True, "s-a-mv0", call=False)
+    run.charger_wire += [{**call, "t": call["t"] + 60_000}, {**told, "t": told["t"] + 60_000}]
+    told["frame"] = '[4,"s-a-mv0","InternalError","the gateway cannot write to its disk",{}]'
+    tell(run, told["t"] - 20_000, "disk_full")
+    tell(run, told["t"] + mended_ms, "disk_mended")
+
+
 def asks_again(run: Run, *, missed: bool) -> None:
     """box2 sends its start a second time and gets the id that was drawn; the CSMS has answered just before."""
     if missed:
@@ -387,6 +405,10 @@ PAIRS = (
          lambda run: under_way(run, 4500), lambda run: under_way(run, 5200)),
     Pair("an answer that the box's cut swallowed", ("I10",), "the answer to s-b-start",
          lambda run: cut_at(run, "box2"), lambda run: cut_at(run, "box1")),
+    Pair("an answer of the CSMS needs its way", ("I10",), "the answer to s-a-stop",
+         lambda run: answered_first(run, 1), lambda run: answered_first(run, 2)),
+    Pair("while the disk is full a box is told an error", ("I10",), "the answer to s-a-mv0",
+         lambda run: cannot_write(run, 0), lambda run: cannot_write(run, -2000)),
     Pair("an answer that is told again", ("I10",), "the answer to s-b-start",
          lambda run: asks_again(run, missed=True), lambda run: asks_again(run, missed=False)),
 )  # fmt: skip

@@ -146,6 +146,8 @@ class Run:
     duplicate: list[tuple[str, str, str, int, int]] = field(default_factory=list)
     stall_ms: float = 10.0
     speed: float = 60.0
+    watch: Body = field(default_factory=dict)
+    """What `scale.json` says of a seeded watch."""
     keys: list[Body] = field(default_factory=lambda: [{"key_id": "k1", "spki_hex": SPKI}])
     state_ms: int = END
     spoil_records: Callable[[list[Body]], None] = lambda _rows: None
@@ -163,7 +165,7 @@ class Run:
         """Make the files."""
         evidence = folder / "evidence"
         evidence.mkdir(parents=True)
-        scale = {"epoch": "2026-06-13T09:30:00Z", "monotonic": 0, "speed": self.speed, "seed": 1}
+        scale = {"epoch": "2026-06-13T09:30:00Z", "monotonic": 0, "speed": self.speed, "seed": 1, **self.watch}
         (folder / "scale.json").write_text(json.dumps(scale))
         (folder / "site.toml").write_text(self.site)
         (evidence / "beat.json").write_text(json.dumps({"longest_stall_ms": self.stall_ms}))
