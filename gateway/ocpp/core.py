@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from gateway.model import AuthStatus, Event, Severity
+from gateway.model import Event, Severity
 from gateway.ocpp import frames
 from gateway.ocpp.actions import Action, Entry, LearnTag, Now, Report, Send, Trace, Transaction
 from gateway.ocpp.dialect import Dialect
@@ -13,6 +13,7 @@ from gateway.ocpp.frames import Frame
 from gateway.ocpp.lines import Call, CallLine, Loss, Priority
 from gateway.ocpp.meaning import Message, Tag, Version
 from gateway.ocpp.offline import Cards
+from gateway.ocpp.refused_cards import RefusedCards
 from gateway.site import Charger, Ocpp, Upstream
 
 RELAYED = "relayed unchanged"
@@ -26,12 +27,7 @@ MAX_ID_TAG = 255
 MAX_TRANSACTIONS = 200
 """Newest transactions in memory, beside the running ones; entries that wait carry their ids themselves (I12)."""
 
-CARD_AGAIN_S = 600.0
-"""Site seconds before the same refused card is told again; a driver holds it to the reader again and again."""
-
 FLOOD_AGAIN_S = 600.0
-MAX_REFUSED_CARDS = 100
-"""Refused cards of one charger that are remembered; the oldest go first (I12)."""
 
 
 @dataclass(slots=True)
@@ -74,12 +70,12 @@ class Core:
     closing_csms: bool = False
     """We are closing its connection ourselves."""
 
-    _refused_cards: dict[str, float] = field(default_factory=dict)
     _flooded_s: float | None = None
 
     def __post_init__(self) -> None:
         self.to_charger = CallLine("charger", self.ocpp.call_timeout_s, self.do)
         self.to_csms = CallLine("csms", self.ocpp.call_timeout_s, self.do)
+        self.refused_cards = RefusedCards(self.charger.id, self.do)
 
     def do(self, action: Action) -> None:
         """Have an action performed, after those before it."""
@@ -96,16 +92,8 @@ class Core:
         self.do(Report(event))
 
     def card_refused(self, id_tag: str, verdict: Tag) -> None:
-        """The gateway itself refuses a card: told once in ten minutes, and never with the whole card."""
-        key, now_s = id_tag.casefold(), self.now.monotonic_s
-        told_s = self._refused_cards.pop(key, None)
-        again = told_s is None or now_s - told_s >= CARD_AGAIN_S
-        self._refused_cards[key] = now_s if told_s is None or again else told_s
-        if len(self._refused_cards) > MAX_REFUSED_CARDS:
-            del self._refused_cards[next(iter(self._refused_cards))]
-        if again:
-            data = {"id_tag": f"...{id_tag[-4:]}" if len(id_tag) > 4 else "***", "verdict": verdict.status}
-            self.report(Event("card_refused", self.charger.id, *_why_refused(verdict), Severity.WARNING, data))
+        """The gateway itself refuses a card."""
+        self.refused_cards.refuse(id_tag, verdict, self.now.monotonic_s)
 
     def flooded(self) -> None:
         """More messages at once than may wait: told once in ten minutes (I11, I12)."""
@@ -227,21 +215,6 @@ class Core:
         if csms_id is None or message.transaction_span is None or message.transaction_id == csms_id:
             return message.frame.text, RELAYED
         return frames.replace(message.frame.text, [(message.transaction_span, str(csms_id))]), MAPPED
-
-
-def _why_refused(verdict: Tag) -> tuple[str, str]:
-    """Cause and next step of a refused card; the card itself stands in the event's data."""
-    if verdict.status == AuthStatus.EXPIRED.value:
-        return (
-            "the time of this card is over",
-            "give the card a later end in [[token]], or at its CSMS",
-        )
-    if verdict.status == AuthStatus.BLOCKED.value:
-        return "this card is blocked", "have it unblocked at its CSMS"
-    return (
-        "nobody who can be asked now knows this card",
-        'add the card to [[token]] of the site file; where the charger\'s authority is "csms", at its CSMS instead',
-    )
 
 
 def resend_of(entry: Entry) -> str:

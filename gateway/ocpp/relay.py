@@ -331,7 +331,9 @@ class Relay:
                 core.tell("csms_silent", f"{SILENCES} messages in a row had no answer", "its connection is made anew")
                 self._close_csms("no answers")
         else:
-            parts = (self._intake, self._intake.replay, self._registration, self._limits, self._asking)
+            parts = (
+                self._intake, self._intake.replay, self._registration, self._limits, self._asking, core.refused_cards,
+            )  # fmt: skip
             any(part.woke(key) for part in parts)
 
     def _ask_boot(self) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.ocpp.core import CARD_AGAIN_S, MAX_REFUSED_CARDS
+from gateway.ocpp.refused_cards import CARD_AGAIN_S, MAX_TOLD_CARDS
 from gateway.site import Token
 from tests.ocpp.bench import Bench, start
 from tests.ocpp.wires import make_charger
@@ -78,9 +78,39 @@ def test_a_card_that_the_csms_refuses_is_its_own_affair() -> None:
     assert bench.kinds() == ["card_refused"]
 
 
-def test_cards_without_end_do_not_fill_the_memory() -> None:
-    """I12: somebody who tries numbers."""
+def test_of_cards_without_end_some_are_told_and_the_rest_is_counted() -> None:
+    """I12: somebody who tries numbers fills neither the log nor the memory."""
     bench = _boot(_bench())
-    for number in range(3 * MAX_REFUSED_CARDS):
+    for number in range(3 * MAX_TOLD_CARDS):
+        assert _hold(bench, f"CARD-{number}") == "Invalid"
+    assert bench.kinds() == ["card_refused"] * MAX_TOLD_CARDS + ["many_cards_refused"]
+    event = bench.events[-1]
+    assert (event.subject, event.keep) == ("box1", True)
+    assert event.cause
+    assert event.next_step
+    assert len(bench.relay._core.refused_cards._told_s) == MAX_TOLD_CARDS
+    bench.later(CARD_AGAIN_S + 1)
+    assert bench.kinds()[-2:] == ["many_cards_refused"] * 2
+    assert bench.events[-1].data["refused"] == 2 * MAX_TOLD_CARDS
+
+
+def test_when_nobody_tries_cards_any_more_each_is_told_again() -> None:
+    bench = _boot(_bench())
+    for number in range(MAX_TOLD_CARDS + 1):
         _hold(bench, f"CARD-{number}")
-    assert len(bench.relay._core._refused_cards) == MAX_REFUSED_CARDS
+    bench.later(3 * CARD_AGAIN_S)
+    told = len(bench.events)
+    bench.later(CARD_AGAIN_S)
+    assert len(bench.events) == told
+    assert _hold(bench, "CARD-0") == "Invalid"
+    assert bench.kinds()[told:] == ["card_refused"]
+
+
+def test_a_flood_of_cards_is_counted_again_and_again_while_it_lasts() -> None:
+    """An hour of it is some dozen lines of each box."""
+    bench = _boot(_bench())
+    for number in range(3600):
+        _hold(bench, f"CARD-{number}")
+        bench.later(1)
+    assert bench.kinds().count("many_cards_refused") <= 7
+    assert len(bench.events) <= 7 * (MAX_TOLD_CARDS + 1)
