@@ -25,6 +25,9 @@ from gateway.site import Meter
 Listener = Callable[[Reading], None]
 _requested_ms = attrgetter("requested_ms")
 
+BELIEVED_MS = 30_000
+"""After so long without a bad reading what was told of them is over."""
+
 
 @dataclass(slots=True)
 class Counters:
@@ -58,7 +61,9 @@ class Station:
         self._emit = emit
         self._trust = Trust()
         self._named_s: float | None = None
-        self._told: Reason | None = None
+        self._told: set[Reason] = set()
+        self._unused = 0
+        self._unused_ms = 0
         self._complete_seen = False
 
     @property
@@ -211,9 +216,11 @@ class Station:
         if reason in (Reason.UNCONFIRMED, Reason.UNNAMED):
             return
         self.counters.rejected += 1
-        if self._told is reason:
+        self._unused += 1
+        self._unused_ms = reading.replied_ms
+        if reason in self._told:
             return
-        self._told = reason
+        self._told.add(reason)
         self._tell(
             Event(
                 "reading_quarantined",
@@ -233,8 +240,17 @@ class Station:
             )
         )
 
+    def _believe(self, reading: Reading) -> None:
+        """What was told of its readings is over once all have been good for a while: bad ones may come and go."""
+        if not self._told or reading.replied_ms - self._unused_ms < BELIEVED_MS:
+            return
+        cause = f"its readings are believed again; {self._unused} were not used"
+        self._tell(Event("reading_believed", f"meter {self.meter.id}", cause, data={"unused": self._unused}, keep=True))
+        self._told.clear()
+        self._unused = 0
+
     def _keep(self, reading: Reading) -> Reading:
-        self._told = None
+        self._believe(reading)
         has_power = reading.power_w is not None or reading.current_ma is not None
         # An energy reading ahead of the plan has no current: it must not hide the newest one from the load manager.
         if has_power or not self._complete_seen:
