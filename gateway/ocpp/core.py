@@ -9,6 +9,7 @@ from gateway.model import Event, Severity
 from gateway.ocpp import frames
 from gateway.ocpp.actions import Action, Entry, LearnTag, Now, Report, Send, Trace, Transaction
 from gateway.ocpp.dialect import Dialect
+from gateway.ocpp.floods import Floods
 from gateway.ocpp.frames import Frame
 from gateway.ocpp.lines import Call, CallLine, Loss, Priority
 from gateway.ocpp.meaning import Message, Tag, Version
@@ -26,8 +27,6 @@ MAX_ID_TAG = 255
 
 MAX_TRANSACTIONS = 200
 """Newest transactions in memory, beside the running ones; entries that wait carry their ids themselves (I12)."""
-
-FLOOD_AGAIN_S = 600.0
 
 
 @dataclass(slots=True)
@@ -70,11 +69,10 @@ class Core:
     closing_csms: bool = False
     """We are closing its connection ourselves."""
 
-    _flooded_s: float | None = None
-
     def __post_init__(self) -> None:
         self.to_charger = CallLine("charger", self.ocpp.call_timeout_s, self.do)
         self.to_csms = CallLine("csms", self.ocpp.call_timeout_s, self.do)
+        self.floods = Floods(self.charger.id, self.do)
         self.refused_cards = RefusedCards(self.charger.id, self.do)
 
     def do(self, action: Action) -> None:
@@ -94,18 +92,6 @@ class Core:
     def card_refused(self, id_tag: str, verdict: Tag) -> None:
         """The gateway itself refuses a card."""
         self.refused_cards.refuse(id_tag, verdict, self.now.monotonic_s)
-
-    def flooded(self) -> None:
-        """More messages at once than may wait: told once in ten minutes (I11, I12)."""
-        if self._flooded_s is None or self.now.monotonic_s - self._flooded_s >= FLOOD_AGAIN_S:
-            self._flooded_s = self.now.monotonic_s
-            self.tell(
-                "charger_floods",
-                "it sends faster than it is answered: what does not fit in the queue is refused or answered here",
-                "restart the box; if it goes on, update its firmware",
-                Severity.WARNING,
-                keep=True,
-            )
 
     # Answers to the charger
 

@@ -69,7 +69,7 @@ class Intake:
         self._watch_share(message)
         if len(self._queue) + sum(map(len, self._waiting.values())) >= MAX_WAITING:
             self._core.refuse(asked, "InternalError", "too many messages wait here; send it again")
-            self._core.flooded()
+            self._core.floods.overflow(self._core.now.monotonic_s)
             return
         self._queue.append(asked)
         self._step()

@@ -219,7 +219,7 @@ class Registration:
 
     def _not_relayed(self, asked: Asked, loss: Loss) -> None:
         if loss is Loss.FULL:
-            self._core.flooded()
+            self._core.floods.overflow(self._core.now.monotonic_s)
         self._by_us(asked)
 
     def _answered(self, asked: Asked, answer: Frame) -> None:

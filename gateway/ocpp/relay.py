@@ -229,6 +229,8 @@ class Relay:
 
     def _from_charger(self, frame: frames.Frame) -> None:
         message = self._core.version.read(frame)
+        if message.kind not in TRANSACTION_KINDS:
+            self._core.floods.chatter(self._core.now.monotonic_s)
         if message.kind is Kind.BOOT:
             self._core.do(Unwake(_ASK_BOOT))
             self._registration.boot(message)
