@@ -12,7 +12,8 @@ from gateway.meters.line import Line
 from gateway.meters.poll_plan import BusPlan, Entry, Kind, Learnt, Task, bus_load
 from gateway.meters.presence import Presence
 from gateway.meters.station import Station
-from gateway.meters.words import absent_event, back_event, lost_event
+from gateway.meters.steadiness import Steadiness
+from gateway.meters.words import absent_event, back_event, lost_event, steadiness_event
 from gateway.model import INTERVAL_MS, Clock, Event, Reading, Severity, Tell
 from gateway.site import Bus
 
@@ -53,6 +54,7 @@ class BusTask:
         self._attempts = 0
         self._down_told = False
         self._presence = {meter: Presence() for meter in stations}
+        self._steadiness = {meter: Steadiness() for meter in stations}
         self._absent_told: set[tuple[str, str]] = set()
         self._strange_told: set[str] = set()
         site_per_link = 1.0 / clock.link_s(1.0)
@@ -186,7 +188,7 @@ class BusTask:
             self._plan.again(station.meter.id, now_s)
 
     def _after(self, entry: Entry, answer: Answer) -> None:
-        """Tell of a meter that is lost, and that it is back."""
+        """Tell of a meter that is lost or unsteady, and that it is so no more."""
         presence, now_s = self._presence[entry.id], self._clock.monotonic()
         if entry.misses:
             self._give(entry.id, None)
@@ -195,6 +197,10 @@ class BusTask:
                 self._tell(lost_event(entry.id, entry.unit, self._bus.id, self._line.place, answer))
         elif not entry.misses and entry.identified and (losses := presence.answered(now_s)) is not None:
             self._tell(back_event(entry.id, losses))
+        failed = answer.outcome not in (Outcome.GOOD, Outcome.REFUSED)
+        count = self._steadiness[entry.id].settle(failed=failed, lost=presence.told_lost)
+        if count is not None:
+            self._tell(steadiness_event(entry.id, count))
 
     def _give(self, meter: str, reading: Reading | None) -> None:
         """Answer those who wait for a reading that was requested after they asked."""

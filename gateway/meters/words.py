@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.meters.answer import Answer, Outcome
+from gateway.meters.steadiness import REQUESTS
 from gateway.model import Event, Reading, Severity
 
 _WIRING = "check its power, its wiring, baud, parity and unit number"
@@ -63,6 +64,17 @@ def back_event(meter: str, losses: int) -> Event:
     return Event(
         "meter_back", f"meter {meter}", f"it answers again; it came and went {losses} times",
         "check its terminals, the line's ends and its power: it may do so again", data={"losses": losses}, keep=True,
+    )  # fmt: skip
+
+
+def steadiness_event(meter: str, failed: int) -> Event:
+    """It answers, but not always; with `failed` 0 that is over."""
+    if not failed:
+        return Event("meter_steady", f"meter {meter}", f"it has answered {REQUESTS} requests in a row", keep=True)
+    return Event(
+        "meter_unsteady", f"meter {meter}", f"{failed} of its last {REQUESTS} answers came too late or damaged",
+        "check its terminals and the line's ends; if it is slow, raise `timeout_s` of its bus", Severity.WARNING,
+        {"failed": failed, "requests": REQUESTS}, keep=True,
     )  # fmt: skip
 
 

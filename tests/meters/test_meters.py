@@ -149,6 +149,18 @@ async def test_a_dead_meter_leaves_the_others_their_readings(pty: PtySlave, buil
         assert [event.subject for event in running.events if event.kind == "meter_lost"] == ["meter m3"]
 
 
+async def test_a_meter_that_answers_but_not_always_is_told(pty: PtySlave, building, run_meters: Run) -> None:
+    """It gives readings all the time, so nobody misses it."""
+    building.add(1, "iem3155")
+    async with run_meters((rtu(pty),), (box(1, period_s=1.0),)) as running:
+        await running.until(lambda: len(running.readings) >= 3)
+        pty.units.faults[1] = Fault("garbled", every=3)
+        await running.until(lambda: {"meter_unsteady", "meter_lost"} & set(running.kinds()))
+        pty.units.faults.clear()
+        await running.until(lambda: {"meter_steady", "meter_back"} & set(running.kinds()))
+    assert running.readings
+
+
 @pytest.mark.parametrize("value", [236, 0xFFFF, 0x5555])
 async def test_a_meter_that_answers_one_number_for_every_register_is_not_believed(
     pty: PtySlave, building, run_meters: Run, value: int
