@@ -141,8 +141,8 @@ class _Behaviour:
         least_ma = max((int(one.data["ma"]) for one in told if one.what == "charger_holds"), default=0)
         cars = [(one.at_ms, int(one.data["follows_ms"])) for one in told if one.what == "car_plugged"]
         spans = evidence.spans("charger_lost", "charger_back", "charger", only="disobeys")
-        disobeys = [(since, back) for who, since, back in spans if who == box.id]
-        return cls(box, _in_force(box, limits, evidence.stated_ms), least_ma, cars, disobeys, evidence.widen_ms)
+        disobeys = [(since, until) for who, since, until in spans if who == box.id]
+        return cls(box, in_force(box, limits, evidence.stated_ms), least_ma, cars, disobeys, evidence.widen_ms)
 
     def between(self, since_ms: int, until_ms: int) -> _Behaviour:
         """The same, without the offers that a car cannot follow in this span."""
@@ -205,7 +205,7 @@ def _box_alone(
     return sum(row[1] > TOLERANCE_MA for row in alone), most
 
 
-def _in_force(box: Box, limits: list[Limit], slack_ms: int) -> list[Limit]:
+def in_force(box: Box, limits: list[Limit], slack_ms: int) -> list[Limit]:
     """What a box offers at all times: each limit until the next, the fallback before, between and after them."""
     ordered = sorted(limits, key=lambda one: one.since_ms)
     ends = [*(limit.since_ms for limit in ordered[1:]), NEVER_MS]
