@@ -11,7 +11,7 @@ import gc
 import sys
 import types
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
@@ -44,6 +44,7 @@ FLAT = 1.2
 _CODE = (types.ModuleType, type, types.CodeType, types.BuiltinFunctionType, asyncio.AbstractEventLoop)
 _OUTSIDE = ("tests.", "simulators.", "structlog", "logging")
 _KEEPS = (dict, list, set, deque)
+_Way = Callable[[Any], Iterable[Any]]
 
 
 class Budget:
@@ -99,14 +100,20 @@ def growth(looks: Sequence[int]) -> float:
 def held_bytes(roots: Iterable[Any]) -> int:
     """Bytes of all objects that `roots` reach, code and simulators left out."""
     seen: set[int] = set()
+    ways: dict[type, _Way | None] = {}
     waiting, total = list(roots), 0
     while waiting:
         found = waiting.pop()
-        if id(found) in seen or (not isinstance(found, asyncio.Task) and _is_outside(found)):
+        if id(found) in seen:
             continue
-        seen.add(id(found))
-        total += sys.getsizeof(found, 0)
-        waiting.extend(_referents(found))
+        kind = type(found)
+        if kind not in ways:
+            ways[kind] = _way_on(kind)
+        on = ways[kind]
+        if on is not None:
+            seen.add(id(found))
+            total += sys.getsizeof(found, 0)
+            waiting.extend(on(found))
     return total
 
 
@@ -116,17 +123,25 @@ def _kept_by_modules() -> list[Any]:
     return [kept for module in modules for kept in vars(module).values() if isinstance(kept, _KEEPS)]
 
 
-def _is_outside(found: Any) -> bool:
-    return isinstance(found, _CODE) or str(type(found).__module__).startswith(_OUTSIDE)
+def _way_on(kind: type) -> _Way | None:
+    """What gives the objects that one of this kind refers to; None: it is outside and does not count.
+
+    Asked once for a kind: a look comes by tens of thousands of objects.
+    """
+    if issubclass(kind, asyncio.Task):
+        return _of_task
+    if issubclass(kind, _CODE) or str(kind.__module__).startswith(_OUTSIDE):
+        return None
+    return _of_function if issubclass(kind, types.FunctionType) else gc.get_referents
 
 
-def _referents(found: Any) -> Iterable[Any]:
-    """A function's globals are its module's; what it has closed over is its own."""
-    if isinstance(found, types.FunctionType):
-        return [cell.cell_contents for cell in found.__closure__ or () if cell != types.CellType()]
-    if isinstance(found, asyncio.Task):
-        return [found.get_coro()]
-    return gc.get_referents(found)
+def _of_task(task: asyncio.Task[Any]) -> Iterable[Any]:
+    return [task.get_coro()]
+
+
+def _of_function(function: types.FunctionType) -> Iterable[Any]:
+    """Its globals are its module's; what it has closed over is its own."""
+    return [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
 
 
 def _mb(size: float) -> str:

@@ -8,7 +8,7 @@ Looked at are the boxes' own profiles. A gateway that starts again does not know
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -64,12 +64,14 @@ class Turns:
             self.close(now_ms)
             return
         self._trouble = trouble
-        wanting = [box for box in self._plan.boxes if self._wants(box, now_ms)]
+        wanting = {box.name for box in self._plan.boxes if self._wants(box, now_ms)}
+        room: Sequence[int] | None = None
         for box in self._plan.boxes:
             charger = self._chargers[box.name]
-            if box in wanting and charger.limit_ma(now_ms) < MIN_MA:
-                self._wait(box, wanting, now_ms)
-            elif box in wanting or charger.transaction is None:
+            if box.name in wanting and charger.limit_ma(now_ms) < MIN_MA:
+                room = room or self._room(wanting, now_ms)  # the same for all that wait in this second
+                self._wait(box, len(wanting), _fit(box, room), now_ms)
+            elif box.name in wanting or charger.transaction is None:
                 self._end(box.name, now_ms)
             else:
                 self._stir(box.name, now_ms)
@@ -86,15 +88,15 @@ class Turns:
             return False
         return running is not None and running.id is not None and car is not None and not car.full()
 
-    def _wait(self, box: Box, wanting: list[Box], now_ms: int) -> None:
+    def _wait(self, box: Box, cars: int, fits: int, now_ms: int) -> None:
+        """`cars` want to charge, and `fits` minima fit where this box is connected."""
         since_ms = self._since_ms.setdefault(box.name, now_ms)
         self._still_ms.setdefault(box.name, now_ms)
         self._used.setdefault(box.name, 0.0)
-        fits = self._fits(box, wanting, now_ms)
         if fits < 1:
             self.none_fits.setdefault(box.name, set()).add(now_ms // 1000)
             return
-        rounds = -(-len(wanting) // fits)
+        rounds = -(-cars // fits)
         bound_s = min(DWELL_S, LONGEST_WAIT_S / rounds) * rounds
         self._used[box.name] += 1 / (bound_s + CHANGE_S)
         self.most = max(self.most, self._used[box.name])
@@ -102,25 +104,25 @@ class Turns:
             self._told.add(box.name)
             self._violated(
                 "I9",
-                f"{box.name} has waited for {(now_ms - since_ms) / 1000:.0f} s; now {len(wanting)} cars want to "
+                f"{box.name} has waited for {(now_ms - since_ms) / 1000:.0f} s; now {cars} cars want to "
                 f"charge and {fits} fit: at most {bound_s:.0f} s",
             )
 
-    def _fits(self, box: Box, wanting: list[Box], now_ms: int) -> int:
-        """How many minima fit on the fullest phase of this box, beside those that are not shared out."""
+    def _room(self, wanting: set[str], now_ms: int) -> Sequence[int]:
+        """What is left on each phase beside those that are not shared out, in mA."""
         room = [0, 0, 0]
         boxes_ma = [sum(outlet.current_ma[phase] for outlet in self._building.outlets.values()) for phase in range(3)]
         load_ma = self._building.load_ma("house")
         for phase in range(3):
             rest_ma = max(self._plan.house_worst_a * 1000, round(load_ma[phase]) - boxes_ma[phase])
             room[phase] = min(self._plan.garage_fuse_a * 1000, self._plan.house_limit_ma - rest_ma)
-        for other in self._plan.boxes:
-            if other not in wanting:
-                charger = self._chargers[other.name]
-                own_ma = max(charger.may_draw_ma(now_ms), charger.outlet.draw_ma, other.fallback_a * 1000)
-                for phase in other.rotation[: other.phases]:
+        for box in self._plan.boxes:
+            if box.name not in wanting:
+                charger = self._chargers[box.name]
+                own_ma = max(charger.may_draw_ma(now_ms), charger.outlet.draw_ma, box.fallback_a * 1000)
+                for phase in box.rotation[: box.phases]:
                     room[phase] -= own_ma if charger.link.connected else MAX_MA
-        return max(0, min(room[phase] for phase in box.rotation[: box.phases])) // MIN_MA
+        return room
 
     def _end(self, name: str, now_ms: int) -> None:
         since_ms = self._since_ms.pop(name, None)
@@ -134,6 +136,11 @@ class Turns:
         """It does not stand still any more."""
         if (since_ms := self._still_ms.pop(name, None)) is not None:
             self.stretches.append((name, since_ms, now_ms))
+
+
+def _fit(box: Box, room: Sequence[int]) -> int:
+    """How many minima fit on the fullest phase of this box."""
+    return max(0, min(room[phase] for phase in box.rotation[: box.phases])) // MIN_MA
 
 
 def finding(turns: Turns, evidence: Evidence, found: list[str]) -> Finding:
