@@ -47,7 +47,7 @@ class Line:
         self._clock = clock
         self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
         self._free_at = 0.0
-        self._on_the_line = OnTheLine()
+        self._on_the_line = OnTheLine(serial=bus.device is not None)
         self._rtu = bus.device is not None or bus.rtu_over_tcp
         # The library logs every time-out as an error; we tell of a meter once.
         logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)

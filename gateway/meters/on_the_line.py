@@ -15,9 +15,10 @@ REST_OF_A_FRAME_S = 0.02
 
 
 class OnTheLine:
-    """The sending and hearing of one connection."""
+    """The sending and hearing of one connection, over a serial port (`serial`) or a socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, serial: bool) -> None:
+        self._serial = serial
         self.transport: Any = None
         self._sent_s: float | None = None
         self._heard = 0
@@ -32,8 +33,11 @@ class OnTheLine:
         if sending:
             self._sent_s = None
             loop = asyncio.get_running_loop()
-            # A serial port is written to in the loop's next round, so the one after it knows.
-            loop.call_soon(loop.call_soon, self._note_sent)
+            if self._serial:
+                # It is written to in the loop's next round, so the one after it knows.
+                loop.call_soon(loop.call_soon, self._note_sent)
+            else:
+                loop.call_soon(self._note_sent)
         else:
             self._heard += 1
         return data
