@@ -33,9 +33,8 @@ class TimeQuality(StrEnum):
     SIMULATED = "simulated"
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """A wall-clock instant and its quality."""
+class Stamp(NamedTuple):
+    """A wall-clock instant and its quality. A tuple: every look at the clock makes one, some fifty a second."""
 
     utc_ms: int
     quality: TimeQuality

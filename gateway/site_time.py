@@ -9,7 +9,7 @@ application starts its parts anew at the right time (docs/decisions/0008).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.model import Stamp, TimeQuality
 
@@ -23,9 +23,8 @@ BELIEVED_MS = 7 * 86_400_000
 """A longer absence is not believed of a clock that nobody has compared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Both clocks of the machine at one instant, and what is known of the first."""
+class Look(NamedTuple):
+    """Both clocks of the machine at one instant, and what is known of the first. A tuple, like `Stamp`."""
 
     wall_ms: int
     monotonic_ms: int

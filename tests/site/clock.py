@@ -45,8 +45,8 @@ class SimClock:
         return self._time.set_back(self._look())
 
     def _look(self) -> Look:
-        true_ms = self.true_ms()
-        return Look(true_ms + self.offset_ms, true_ms - self._epoch_ms, self.quality)
+        up_ms = round(self._loop.time() * 1000)
+        return Look(self._epoch_ms + up_ms + self.offset_ms, up_ms, self.quality)
 
     def monotonic(self) -> float:
         return self._loop.time()
