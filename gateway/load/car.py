@@ -112,6 +112,9 @@ def _phases(car: Car, newest: Sample, now_s: float) -> Car:
 
 
 def _obeys(car: Car, newest: Sample, now_s: float) -> Car:
+    limit_ma = books.in_force(car.book, now_s)
+    if limit_ma is not None and max(newest.ma) <= limit_ma + TOLERANCE_MA and not car.late and car.over_s is None:
+        return car  # in most seconds: then no earlier and larger limit matters, and nothing is to be forgiven
     car = _late(car, newest)
     allowed_ma = books.allowed_lately(car.book, now_s)
     if allowed_ma is None:
@@ -143,8 +146,10 @@ def phases(car: Car, connector: Connector, now_s: float) -> tuple[int, ...]:
     return tuple(phase for phase in every if phase in car.seen) or every
 
 
-def claim(car: Car, connector: Connector, links: tuple[int, ...], csms_ma: int | None, now_s: float) -> Claim:
-    """What the car asks of the allocation, over `links`."""
+def claim(
+    car: Car, connector: Connector, links: tuple[int, ...], csms_ma: int | None, now_s: float, *, one_sided: bool
+) -> Claim:
+    """What the car asks of the allocation, over `links`; `one_sided` where it counts on fewer than three phases."""
     most_ma, why = connector.max_ma, "full"
     if car.demand_ma is not None and car.demand_ma < most_ma:
         most_ma, why = car.demand_ma, "demand"
@@ -163,7 +168,7 @@ def claim(car: Car, connector: Connector, links: tuple[int, ...], csms_ma: int |
         since_s=car.since_s,
         ready=not car.paused or now_s - car.since_s >= OFF_S,
         asleep=car.idle_s is not None and now_s - car.idle_s >= SLEEPY_S,
-        one_sided=len(phases(car, connector, now_s)) < 3,
+        one_sided=one_sided,
     )
 
 

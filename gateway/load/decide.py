@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -33,14 +34,14 @@ answered."""
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """What does not change: the tree, and per connector its links phase by phase.
+    """What does not change: the tree, and per connector each of its building phases with the links of that phase.
 
     `ways`: all links of a connector by the building phases on which a car there may count.
     """
 
     tree: Tree
     connectors: Mapping[ConnectorRef, Connector]
-    links: Mapping[ConnectorRef, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
+    links: Mapping[ConnectorRef, Mapping[int, tuple[int, ...]]]
     ways: Mapping[ConnectorRef, Mapping[tuple[int, ...], tuple[int, ...]]]
     tilt: tuple[tuple[tuple[int, ...], int], ...]
     duration_s: float
@@ -51,10 +52,10 @@ def plant_of(site: Site) -> Plant:
     tree = tree_of(site)
     connectors = {one.ref: one for one in site.connectors()}
     links = {
-        ref: (tree.links(one.circuit, (0,)), tree.links(one.circuit, (1,)), tree.links(one.circuit, (2,)))
+        ref: {phase: tree.links(one.circuit, (phase,)) for phase in one.building_phases()}
         for ref, one in connectors.items()
     }
-    ways = {ref: _ways(one.building_phases(), links[ref]) for ref, one in connectors.items()}
+    ways = {ref: _ways(links[ref]) for ref in connectors}
     tilt = tuple(
         (tuple(3 * index + phase for phase in circuit.phases), circuit.imbalance_ma)
         for index, circuit in enumerate(tree.circuits)
@@ -63,13 +64,11 @@ def plant_of(site: Site) -> Plant:
     return Plant(tree, connectors, links, ways, tilt, float(site.ocpp.limit_duration_s))
 
 
-def _ways(
-    every: tuple[int, ...], links: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-) -> dict[tuple[int, ...], tuple[int, ...]]:
+def _ways(links: Mapping[int, tuple[int, ...]]) -> dict[tuple[int, ...], tuple[int, ...]]:
     return {
         phases: tuple(link for phase in phases for link in links[phase])
-        for count in range(1, len(every) + 1)
-        for phases in combinations(every, count)
+        for count in range(1, len(links) + 1)
+        for phases in combinations(links, count)
     }
 
 
@@ -130,17 +129,17 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
     ]
     nodes, rooms = _rooms(plant, state, standings, inputs)
     connected = frozenset(one.ref for one in inputs.connectors if one.connected)
-    learned = replace(
-        state,
-        cars=cars,
+    learned = partial(
+        State,
+        state.started_s,
         nodes=nodes,
         connected=connected,
         seen=state.seen | connected,
-        standings=tuple(standings),
+        told=state.told,
         rooms=rooms,
     )
     if _awaits_meters(plant, state, inputs):
-        return Outcome(replace(learned, cars={}), ())
+        return Outcome(learned(raised=state.raised, standings=tuple(standings)), ())
     reserved, taken = _load(plant, standings, cars)
     keep, fill, booked = (_flat(rooms, which) for which in ("keep", "fill", "booked"))
     claims = [
@@ -150,6 +149,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
             plant.ways[one.state.ref][one.phases],
             one.state.csms_limit_ma,
             inputs.now_s,
+            one_sided=len(one.phases) < 3,
         )
         for one in standings
         if one.role == "claim"
@@ -174,7 +174,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
     careful = _without(fill, _unknown(plant, state, standings, cars, inputs.now_s))
     paced = pace(seats, Bounds(tuple(taken), booked, careful), state.raised, inputs.now_s, plant.duration_s)
     cars.update(paced.cars)
-    return Outcome(replace(learned, cars=cars, raised=paced.raised, standings=tuple(standings)), paced.commands)
+    return Outcome(learned(cars=cars, raised=paced.raised, standings=tuple(standings)), paced.commands)
 
 
 def _awaits_meters(plant: Plant, state: State, inputs: Inputs) -> bool:
@@ -316,17 +316,15 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
     taken = [0] * plant.tree.size
     for one in standings:
         ref = one.state.ref
-        by_phase = plant.links[ref]
-        connector = plant.connectors[ref]
-        standby_ma = STANDBY_MA if one.draw is None and connector.meter is not None else 0
+        standby_ma = STANDBY_MA if one.draw is None and plant.connectors[ref].meter is not None else 0
         draw = one.draw or ZERO
         follows = ref not in cars or not cars[ref].late
-        for phase in connector.building_phases():
+        for phase, links in plant.links[ref].items():
             counted_ma = one.counted_ma if phase in one.phases else 0
             most_ma = max(counted_ma + standby_ma, draw[phase])
             over_ma = most_ma - counted_ma
             own_ma = most_ma if one.role != "claim" else min(EXCESS_MA, over_ma) if follows else over_ma
-            for link in by_phase[phase]:
+            for link in links:
                 reserved[link] += own_ma
                 taken[link] += most_ma
     return reserved, taken

@@ -18,8 +18,12 @@ HIGH_PERCENT = 110
 
 def notices(plant: Plant, state: State, now_s: float) -> tuple[State, list[Event]]:
     """The events of this tick, and the state that remembers what was told."""
-    state = replace(state, nodes=_high(plant, state, now_s))
+    nodes = _high(plant, state, now_s)
+    if nodes != state.nodes:
+        state = replace(state, nodes=nodes)
     found = dict(_conditions(plant, state, now_s))
+    if found.keys() == state.told:
+        return state, []
     events = [event for key, event in found.items() if key not in state.told]
     events += [_over(key) for key in sorted(state.told - found.keys())]
     return replace(state, told=frozenset(found)), events

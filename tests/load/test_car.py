@@ -61,9 +61,9 @@ def test_a_car_that_takes_nothing_sleeps_after_two_minutes() -> None:
     one = limited(6000, 0.0)
     for at_s in range(0, 130, 10):
         one = seen(one, float(at_s), 0)
-    assert not car.claim(one, BOX, (0,), None, 119.0).asleep
-    assert car.claim(one, BOX, (0,), None, 120.0).asleep
-    assert not car.claim(seen(one, 131.0, 6000), BOX, (0,), None, 131.0).asleep
+    assert not car.claim(one, BOX, (0,), None, 119.0, one_sided=True).asleep
+    assert car.claim(one, BOX, (0,), None, 120.0, one_sided=True).asleep
+    assert not car.claim(seen(one, 131.0, 6000), BOX, (0,), None, 131.0, one_sided=True).asleep
 
 
 def test_a_missing_reading_makes_no_demand() -> None:
