@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 from gateway.model import ConnectorRef
@@ -108,8 +109,8 @@ def admit(
     `tilt` holds, per circuit with an imbalance limit, its links and that limit. Shortage ends a dwell early: the fuse
     comes first, and who has charged longest gives way.
     """
-    wanting = sorted((claim for claim in claims if claim.max_ma >= claim.min_ma), key=lambda claim: claim.ref)
-    waiting = sorted((claim for claim in wanting if not claim.on), key=lambda claim: (claim.since_s, claim.ref))
+    wanting = sorted((claim for claim in claims if claim.max_ma >= claim.min_ma), key=attrgetter("ref"))
+    waiting = sorted((claim for claim in wanting if not claim.on), key=attrgetter("since_s", "ref"))
     running = sorted((claim for claim in wanting if claim.on), key=lambda claim: (-claim.since_s, claim.ref))
     dwell_s = _dwell(wanting, fill) if waiting else DWELL_S
     kept = [claim for claim in running if not claim.asleep and now_s - claim.since_s < dwell_s]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 from gateway.load.admission import Admission, Claim, admit
@@ -60,7 +61,7 @@ def allocate(snapshot: Snapshot) -> Plan:
 
     The sum on each link fits `keep`, and fits `fill` except for the minima of cars that charge already.
     """
-    claims = sorted(snapshot.claims, key=lambda claim: claim.ref)
+    claims = sorted(snapshot.claims, key=attrgetter("ref"))
     admission = admit(claims, snapshot.keep, snapshot.fill, snapshot.tilt, snapshot.now_s)
     chosen = [claim for claim in claims if claim.ref in admission.admitted]
     ma, stopped_by = _filled(chosen, snapshot)

@@ -104,11 +104,11 @@ def _asks(car: Car, *, under_s: float | None, idle_s: float | None, demand_ma: i
 
 
 def _phases(car: Car, newest: Sample, now_s: float) -> Car:
-    seen = car.seen.union(phase for phase in range(3) if newest.ma[phase] >= DRAWS_MA)
+    drawn = [phase for phase, ma in enumerate(newest.ma) if ma >= DRAWS_MA]
     charging_s = now_s if car.charging_s is None and max(newest.ma) >= CHARGES_MA else car.charging_s
-    if seen == car.seen and charging_s == car.charging_s:
+    if car.seen.issuperset(drawn) and charging_s == car.charging_s:
         return car
-    return replace(car, seen=seen, charging_s=charging_s)
+    return replace(car, seen=car.seen.union(drawn), charging_s=charging_s)
 
 
 def _obeys(car: Car, newest: Sample, now_s: float) -> Car:
