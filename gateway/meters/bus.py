@@ -163,7 +163,7 @@ class BusTask:
             learnt = self._plan.silent(task, now_s)
         if learnt is not None and learnt.absent is not None:
             self._tell_absent(station, learnt.absent, answer)
-        self._after(task.entry, answer)
+        self._after(task.entry, answer, now_s)
 
     def _good(self, task: Task, answer: Answer, station: Station, now_s: float) -> None:
         block = task.span
@@ -187,9 +187,9 @@ class BusTask:
         elif station.unconfirmed and not station.wants_name:
             self._plan.again(station.meter.id, now_s)
 
-    def _after(self, entry: Entry, answer: Answer) -> None:
+    def _after(self, entry: Entry, answer: Answer, now_s: float) -> None:
         """Tell of a meter that is lost or unsteady, and that it is so no more."""
-        presence, now_s = self._presence[entry.id], self._clock.monotonic()
+        presence = self._presence[entry.id]
         if entry.misses:
             self._give(entry.id, None)
         if entry.lost:

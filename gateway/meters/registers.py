@@ -77,14 +77,13 @@ def nearest(ratio: Ratio) -> int:
     return (2 * ratio[0] + ratio[1]) // (2 * ratio[1])
 
 
-def step_wh(register: Register, value_wh: int) -> Fraction:
+def step_wh(register: Register, value_wh: int) -> float:
     """How much energy one step of the register is at `value_wh`: the resolution of what it says."""
+    top, bottom = register.scale_top, register.scale_bottom
     if not register.is_float:
-        return register.scale
-    raw = float(max(value_wh, 1) / register.scale)
-    if register.type == "f64":
-        return Fraction(math.ulp(raw)) * register.scale
-    return Fraction(math.ulp(raw)) * (1 << 29) * register.scale
+        return top / bottom
+    step = math.ulp(max(value_wh, 1) * bottom / top)
+    return (step if register.type == "f64" else step * (1 << 29)) * top / bottom
 
 
 def decode(model: MeterModel, words: Mapping[str, Words]) -> Decoded:

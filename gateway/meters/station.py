@@ -50,6 +50,9 @@ class Station:
         self.latest: Reading | None = None
         self._series: deque[Reading] = deque()
         self._slices: dict[tuple[Span, ...], Slices] = {}
+        self._decoded: tuple[Slices, list[tuple[int, ...]], Decoded] | None = None
+        """The newest answers: where the values lie in them, their words, and what these say."""
+
         self._energy = [model.registers[name] for name in ENERGY_NAMES if name in model.registers]
         self._possible_w = possible_w
         self.usual_w: int | None = None
@@ -113,7 +116,7 @@ class Station:
         where, given = self._slices_of(tuple(answers)), list(answers.values())
         # They were asked one after the other.
         first, last = given[where.bracket[0]], given[where.bracket[-1]]
-        decoded = decode(self.model, where.words(given))
+        decoded = self._decode(where, given)
         reading = self._reading(decoded, first, last)
         reason = self._frame_reason(decoded, given)
         if reason is not None:
@@ -146,6 +149,13 @@ class Station:
             found = self._slices[blocks] = slices(self.model, blocks)
         return found
 
+    def _decode(self, where: Slices, given: Sequence[Answer]) -> Decoded:
+        """What the answers say. Where nothing flows, as behind most meters most of the time, that is the same again."""
+        words = [answer.words for answer in given]
+        if self._decoded is None or where is not self._decoded[0] or words != self._decoded[1]:
+            self._decoded = where, words, decode(self.model, where.words(given))
+        return self._decoded[2]
+
     def _reading(self, decoded: Decoded, first: Answer, last: Answer) -> Reading:
         return Reading(
             meter=self.meter.id,
@@ -177,7 +187,7 @@ class Station:
         """A whole number has the same step everywhere, a float a larger one the further it has counted."""
         if self._steady_wh is not None:
             return self._steady_wh
-        return float(max((step_wh(register, import_wh or 0) for register in self._energy), default=0))
+        return max((step_wh(register, import_wh or 0) for register in self._energy), default=0.0)
 
     def _foreign_serial(self) -> bool:
         return (

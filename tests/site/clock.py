@@ -21,6 +21,7 @@ class SimClock:
         self.offset_ms = wrong_by_ms
         self.quality = TimeQuality.RTC if wrong_by_ms else TimeQuality.SIMULATED
         self._time = SiteTime(self._look())
+        self._read: tuple[tuple[float, int, TimeQuality], Stamp] | None = None
 
     def true_ms(self) -> int:
         """What the world outside reads, whatever this machine believes."""
@@ -32,7 +33,11 @@ class SimClock:
         self.quality = TimeQuality.SIMULATED
 
     def now(self) -> Stamp:
-        return self._time.now(self._look())
+        """Between two timers virtual time stands still, and the clock says the same unless somebody sets it."""
+        at = (self._loop.time(), self.offset_ms, self.quality)
+        if self._read is None or at != self._read[0]:
+            self._read = at, self._time.now(self._look())
+        return self._read[1]
 
     def utc_ms(self) -> int:
         return self.now().utc_ms
@@ -42,6 +47,7 @@ class SimClock:
         return self._time.ahead_ms
 
     def set_back(self) -> int:
+        self._read = None
         return self._time.set_back(self._look())
 
     def _look(self) -> Look:
@@ -55,6 +61,7 @@ class SimClock:
         return site_s
 
     def start_no_earlier_than(self, utc_ms: int) -> None:
+        self._read = None
         self._time.start_no_earlier_than(utc_ms, self._look())
 
     async def sleep(self, site_s: float) -> None:
