@@ -65,7 +65,10 @@ def close(
         run_dir(runtime), "period", act="close", period=period, reason=reason, actor=_actor(actor),
         accept_provisional=accept_provisional,
     )  # fmt: skip
-    _answer(body, as_json, f"{period} is closed: {body['consumption_wh']} Wh, {body['solar_wh']} Wh of them solar")
+    unknown = body.get("unknown")
+    without = f"; {unknown} quarter hours have no balance and are in no sum: see their reasons" if unknown else ""
+    sums = f"{body['consumption_wh']} Wh, {body['solar_wh']} Wh of them solar"
+    _answer(body, as_json, f"{period} is closed: {sums}{without}")
     return 0
 
 

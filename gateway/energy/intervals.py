@@ -35,10 +35,6 @@ def boundary_of(k: int) -> int:
     return k * INTERVAL_MS
 
 
-EXCHANGED = "was exchanged for"
-"""Stands in what is said of a boundary that lies in an exchange: nobody measured then, and no data will come."""
-
-
 @dataclass(frozen=True, slots=True)
 class Known:
     """A reading that takes part in an interval; `estimated` where it was interpolated."""
@@ -97,9 +93,10 @@ class Segment:
 class Measured:
     """One meter in one interval, Wh.
 
-    `problems` say in words why the energy is not known (it is then only what is known of it), `notes` what else the
-    reader of a bill must know. `begins` is the first reading there ever was of the meter, where it lies in this
-    interval: its energy counts from there. `unread`: there has been none yet.
+    `problems` say in words why the energy is not known (it is then only what is known of it), `lasting` the same where
+    no later data can change it, `notes` what else the reader of a bill must know. `begins` is the first reading there
+    ever was of the meter, where it lies in this interval: its energy counts from there. `unread`: there has been none
+    yet.
     """
 
     import_wh: int
@@ -108,34 +105,35 @@ class Measured:
     estimated: bool = False
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    lasting: tuple[str, ...] = ()
     begins: Reading | None = None
     unread: bool = False
 
 
-def begun(meter: str, chain: Sequence[Known], problems: Sequence[str] = ()) -> Measured:
+def begun(meter: str, chain: Sequence[Known], problems: Sequence[str] = (), lasting: Sequence[str] = ()) -> Measured:
     """The energy of a meter in the interval of its first reading ever, which is the first of `chain`.
 
     What it had counted before belongs to no interval: a house's bills begin with the first registers. An empty chain
-    is a meter that has not been read yet.
+    is a meter that has not been read yet; `lasting` says then that its first reading lies after the interval.
     """
     if not chain:
-        return Measured(0, 0, (), unread=True)
+        return Measured(0, 0, (), lasting=tuple(lasting), unread=True)
     first = chain[0].reading
-    found = measured(chain, problems)
+    found = measured(chain, problems, lasting)
     note = f"meter {meter}: counts from its first reading, {first.import_wh} Wh"
     return replace(found, notes=(note, *found.notes), begins=first)
 
 
-def measured(chain: Sequence[Known], problems: Sequence[str] = ()) -> Measured:
+def measured(chain: Sequence[Known], problems: Sequence[str] = (), lasting: Sequence[str] = ()) -> Measured:
     """The energy along the known readings of one meter, oldest first.
 
     Between two readings of different serials nothing is counted and it is noted: the time without a meter is not
-    invented. `problems` are those the caller knows of, such as a missing boundary.
+    invented. `problems` and `lasting` are those the caller knows of, such as a missing boundary.
     """
     has_export = all(known.reading.export_wh is not None for known in chain)
     import_wh, export_wh = 0, 0
     segments: list[Segment] = []
-    found, notes = list(problems), []
+    found, notes = list(lasting), []
     for one, other in pairwise(chain):
         before, after = one.reading, other.reading
         if not same_meter(before, after):
@@ -153,8 +151,9 @@ def measured(chain: Sequence[Known], problems: Sequence[str] = ()) -> Measured:
         segments += _segments(before, after, low, imported)
     estimated = any(known.estimated for known in chain)
     return Measured(
-        import_wh, export_wh if has_export else None, tuple(_joined(segments)), estimated, tuple(found), tuple(notes)
-    )
+        import_wh, export_wh if has_export else None, tuple(_joined(segments)), estimated, tuple(problems),
+        tuple(notes), tuple(found),
+    )  # fmt: skip
 
 
 def _advance(low_wh: int | None, high_wh: int | None, before: Reading, after: Reading) -> int | None:

@@ -88,7 +88,8 @@ class Quarter:
     """One settled interval, Wh. `missing` says in words what is not known.
 
     Where the balance could not be drawn up `flows` is None: then nobody is given solar energy and `shares` is empty;
-    what sessions took stands as grid energy until it is corrected. `begins` are the first readings ever of meters: the
+    what sessions took stands as grid energy until it is corrected, or for ever where it is `lasting`: no later data can
+    change it, nobody measured what it lacks. `begins` are the first readings ever of meters: the
     interval is partial, their energy counts from there.
     """
 
@@ -106,6 +107,7 @@ class Quarter:
     community: CommunityStage | None = None
     battery_loss_wh: int = 0
     begins: Mapping[str, Reading] = field(default_factory=dict)
+    lasting: bool = False
 
 
 def with_community(quarter: Quarter, given_wh: int, carry: Mapping[str, int]) -> Quarter:
@@ -140,18 +142,22 @@ def settle(
     needed = house.meters()
     absent = [f"meter {meter}: not read" for meter in needed if meter not in meters]
     problems = [problem for meter in needed if meter in meters for problem in meters[meter].problems]
-    problems += _beginnings(house, meters)
+    read = [meters[meter] for meter in needed if meter in meters and not meters[meter].unread]
+    lasting = [problem for one in read for problem in one.lasting]
+    unread, late = _beginnings(house, meters)
+    problems, lasting = problems + unread, lasting + late
     notes = [note for meter in needed if meter in meters for note in meters[meter].notes]
     begins = {meter: first for meter in needed if meter in meters and (first := meters[meter].begins) is not None}
     if needed and not absent and all(meters[meter].unread for meter in needed):
         notes.append("partial: nothing was metered, no meter had been read yet")
     elif begins:
         notes.insert(0, "partial: starts at the first readings")
-    if absent or problems:
+    if absent or problems or lasting:
         swapped = [
             note for meter in needed if meter in meters and not meters[meter].begins for note in meters[meter].notes
         ]
-        return _incomplete(house, meters, sessions, tanks, (*absent, *problems, *missing, *swapped))
+        incomplete = _incomplete(house, meters, sessions, tanks, (*absent, *problems, *lasting, *missing, *swapped))
+        return replace(incomplete, lasting=not absent and not problems)
     own = {who: sum(meters[meter].import_wh for meter in names) for who, names in house.metered.items()}
     flows = _flows(house, meters, sum(own.values()))
     consumption_wh = flows.consumption_wh
@@ -178,19 +184,23 @@ def settle(
     )
 
 
-def _beginnings(house: House, meters: Mapping[str, Measured]) -> list[str]:
-    """Why the balance cannot be drawn up where meters are read for the first time; nothing before the very first."""
+def _beginnings(house: House, meters: Mapping[str, Measured]) -> tuple[list[str], list[str]]:
+    """Why the balance cannot be drawn up where meters are read for the first time; nothing before the very first.
+
+    First what a person must look at, a meter that has never answered; then what is so for good: one that came late.
+    """
     here = {meter: meters[meter] for meter in house.meters() if meter in meters}
     unread = [meter for meter, one in here.items() if one.unread]
     if len(unread) == len(here):
-        return []
-    found = [f"meter {meter}: not read yet" for meter in unread]
+        return [], []
+    found = [problem for meter in unread for problem in here[meter].lasting]
+    never = [f"meter {meter}: not read yet" for meter in unread if not here[meter].lasting]
     first_ms = min(one.begins.requested_ms if one.begins else 0 for one in here.values() if not one.unread)
     for meter in house.sources():
         begins = here[meter].begins if meter in here else None
         if begins is not None and begins.requested_ms - first_ms > BEGIN_SPREAD_MS:
             found.append(f"meter {meter}: read for the first time after others, no balance before that")
-    return found
+    return never, found
 
 
 def _flows(house: House, meters: Mapping[str, Measured], participants_wh: int) -> Flows:

@@ -97,8 +97,10 @@ def explain_text(quarters: list[QuarterFacts], zone: ZoneInfo, language: str) ->
     lines.insert(1, "-" * len(lines[0]))
     lines.insert(-1, "-" * len(lines[0]))
     rule = "rule" if all(one.key == "dynamic" for one in quarters) else "rule_fixed"
-    notes = [word("provisional", language)] if any(one.state == "provisional" for one in quarters) else []
-    return "\n".join([word("explain", language), "", *lines, "", word(rule, language), *(f"* {one}" for one in notes)])
+    notes = [f"* {word('provisional', language)}"] if any(one.state == "provisional" for one in quarters) else []
+    if any(one.house_wh is None and one.state != "provisional" for one in quarters):
+        notes.append(f"? {word('unmeasured', language)}")
+    return "\n".join([word("explain", language), "", *lines, "", word(rule, language), *notes])
 
 
 def _aligned(row: list[str], widths: list[int]) -> str:

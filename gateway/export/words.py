@@ -45,6 +45,12 @@ _TEXTS: dict[str, tuple[str, str, str, str]] = {
         "La ripartizione è provvisoria e sarà completata.",
         "The split is provisional and will follow.",
     ),
+    "unmeasured": (
+        "Was das Haus in dieser Viertelstunde brauchte, hat niemand gemessen: ohne Aufteilung, alles als Netzstrom.",
+        "Personne n'a mesuré ce que la maison a consommé durant ce quart d'heure : sans répartition, tout du réseau.",
+        "Nessuno ha misurato il consumo della casa in questo quarto d'ora: senza ripartizione, tutto dalla rete.",
+        "Nobody measured what the house used in this quarter hour: without a split, all of it as grid energy.",
+    ),
     "simulation": (
         "SIMULATION: keine wirkliche Energie", "SIMULATION : pas d'énergie réelle",
         "SIMULAZIONE: nessuna energia reale", "SIMULATION: no real energy",

@@ -249,7 +249,12 @@ class Period(Body):
     provisional_runs: list[tuple[int, int]] = Field(
         default_factory=list, description="which: runs of intervals [first, last], the first 1000 of them"
     )
-    unknown: int = Field(default=0, description="of these: intervals without a balance; they are in no sum")
+    unknown: int = Field(
+        default=0, description="intervals without a balance: they are in no sum, the registers at both ends count them"
+    )
+    unknown_runs: list[tuple[int, int]] = Field(
+        default_factory=list, description="which: runs of intervals [first, last], the first 1000 of them"
+    )
     import_wh: int = 0
     export_wh: int = 0
     production_wh: int = 0

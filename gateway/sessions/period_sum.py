@@ -45,7 +45,7 @@ class PeriodSum:
     intervals: int = 0
     totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TOTALS, 0))
     provisional: list[int] = field(default_factory=list)
-    unknown: int = 0
+    unknown: list[int] = field(default_factory=list)
     _open: dict[str, _Tenancy] = field(default_factory=dict)
     _over: list[_Tenancy] = field(default_factory=list)
 
@@ -55,7 +55,7 @@ class PeriodSum:
         if body["state"] == "provisional":
             self.provisional.append(body["k"])
         if body["consumption_wh"] is None:
-            self.unknown += 1
+            self.unknown.append(body["k"])
             return
         for name in TOTALS:
             self.totals[name] += body[name] or 0

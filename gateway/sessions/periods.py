@@ -114,7 +114,8 @@ class Periods:
         body = Period(
             period=span.name, version=_next_version(db, span.name), state="closed",
             begin=iso(boundary_of(span.first_k)), end=iso(boundary_of(span.end_k)), intervals=total.intervals,
-            provisional=len(total.provisional), provisional_runs=runs(total.provisional), unknown=total.unknown,
+            provisional=len(total.provisional), provisional_runs=runs(total.provisional),
+            unknown=len(total.unknown), unknown_runs=runs(total.unknown),
             **sums, shares=total.shares(), undecided=_undecided(db, span),
             actor=act.actor, reason=act.reason, at=iso(stamp.utc_ms),
         )  # fmt: skip

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from gateway.energy.intervals import EXCHANGED, boundary_of
+from gateway.energy.intervals import boundary_of
 from gateway.energy.quarter import Quarter
 from gateway.model import Event, Severity
 from gateway.records.bodies import Interval
 
-_STAYS = "it stays so, nobody measured then: `period close --accept-provisional` closes its period"
+_STAYS = "nothing: nobody measured then, and it stays so; what sessions took stands as grid energy"
 
 State = Literal["provisional", "final", "corrected", "closed"]
 
@@ -46,12 +46,18 @@ def news(name: str, k: int, version: int, state: State, quarter: Quarter) -> lis
     """What the operator is told of a version: that it is provisional, that energy belongs to nobody."""
     events: list[Event] = []
     if state == "provisional" and version == 1:
-        stays = any(EXCHANGED in text for text in quarter.missing)
         events.append(
             Event(
                 "interval_provisional", name, "; ".join(quarter.missing),
-                next_step=_STAYS if stays else "it is corrected by itself when the data is there",
+                next_step="it is corrected by itself when the data is there",
                 severity=Severity.WARNING, data={"k": k}, keep=True,
+            )
+        )  # fmt: skip
+    if state != "provisional" and quarter.flows is None:
+        events.append(
+            Event(
+                "interval_unknown", name, "; ".join(quarter.missing), next_step=_STAYS, severity=Severity.WARNING,
+                data={"k": k}, keep=True,
             )
         )  # fmt: skip
     limit_wh = IMBALANCE_FLOOR_WH + (quarter.consumption_wh or 0) // 100

@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.clock import iso
 from gateway.energy.battery import Tanks
-from gateway.energy.intervals import EXCHANGED, Known, Measured, begun, boundary_of, interpolated, measured, same_meter
+from gateway.energy.intervals import Known, Measured, begun, boundary_of, interpolated, measured, same_meter
 from gateway.energy.quarter import Quarter, SessionCut, settle, with_community
 from gateway.energy.tariff import class_of, in_force
 from gateway.model import Connection, Event, Reading, Stamp, TimeQuality
@@ -187,13 +187,13 @@ class Quarters:
         to_ms = high.reading.requested_ms if high else boundary_of(k + 1)
         lacking = [(k + 1, "end")] if high is None else []
         if low is None and _before(db, meter, k) is None:
-            between = _kept_between(db, meter, boundary_of(k), to_ms)
-            return begun(meter, [*between, *([high] if high else [])], _problems(db, meter, lacking))
+            chain = [*_kept_between(db, meter, boundary_of(k), to_ms), *([high] if high else [])]
+            return begun(meter, chain, *(_lacking(db, meter, lacking) if chain else ((), _later(db, meter, k + 1))))
         from_ms = low.reading.requested_ms if low else boundary_of(k)
         lacking += [(k, "start")] if low is None else []
         between = _kept_between(db, meter, from_ms, to_ms)
         chain = [*([low] if low else []), *between, *([high] if high else [])]
-        return measured(chain, _problems(db, meter, sorted(lacking)))
+        return measured(chain, *_lacking(db, meter, sorted(lacking)))
 
     # What comes of it
 
@@ -272,7 +272,8 @@ def _handed(received: Handed, quarter: Quarter) -> Handed:
 
 
 def _state(quarter: Quarter, version: int) -> State:
-    if quarter.flows is None or any(text.startswith(PENDING) for text in quarter.missing):
+    lacks = quarter.flows is None and not quarter.lasting
+    if lacks or any(text.startswith(PENDING) for text in quarter.missing):
         return "provisional"
     return "final" if version == 1 else "corrected"
 
@@ -307,19 +308,34 @@ def _kept_between(db: Connection, meter: str, from_ms: int, to_ms: int) -> list[
     return [Known(reading) for reading in readings.kept_between(db, meter, from_ms, to_ms)]
 
 
-def _problems(db: Connection, meter: str, lacking: Sequence[tuple[int, str]]) -> list[str]:
-    """Why a boundary of an interval is not known: not read, or another meter was put in around it."""
-    found: list[str] = []
+def _lacking(db: Connection, meter: str, lacking: Sequence[tuple[int, str]]) -> tuple[list[str], list[str]]:
+    """Why boundaries of an interval are not known: what may still come; and what never will.
+
+    Between two readings on both sides nothing can come any more. Where no line joins them another meter was put in, or
+    the register began anew.
+    """
+    open_: list[str] = []
+    lasting: list[str] = []
     for k, side in lacking:
         before, after = _before(db, meter, k), _after(db, meter, k)
-        if before is None or after is None or same_meter(before, after):
-            found.append(f"meter {meter}: no reading at the {side}")
-        else:
-            found.append(
-                f"meter {meter}: at the {side} {before.serial} {EXCHANGED} {after.serial}; what was counted from "
-                f"{iso(before.requested_ms)} to {iso(after.requested_ms)} is not known"
-            )
-    return found
+        if before is None or after is None:
+            open_.append(f"meter {meter}: no reading at the {side}")
+            continue
+        what = (
+            "its register began anew"
+            if same_meter(before, after)
+            else f"{before.serial} was exchanged for {after.serial}"
+        )
+        lasting.append(
+            f"meter {meter}: at the {side} {what}; what was counted from {iso(before.requested_ms)} to "
+            f"{iso(after.requested_ms)} is not known"
+        )
+    return open_, lasting
+
+
+def _later(db: Connection, meter: str, k: int) -> list[str]:
+    """A meter that was first read after the boundary `k`: nothing is known of it before, and never will be."""
+    return [f"meter {meter}: read for the first time after this"] if _after(db, meter, k) else []
 
 
 def _guessed(start: IntervalRow, end: IntervalRow) -> list[str]:

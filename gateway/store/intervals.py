@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gateway.model import Connection, Reading
+from gateway.model import INTERVAL_MS, Connection, Reading
 from gateway.store import meta
 from gateway.store.readings import of_plain, plain
 
@@ -239,7 +239,10 @@ def _nearest(db: Connection, meter: str, where: str, k: int, end: int) -> Readin
 
 
 def gap_before(db: Connection, meter: str, k: int) -> int | None:
-    """The interval at whose start the meter was last read before `k`, where it was not read at the start of k - 1."""
+    """The interval at whose start the meter was last read before `k`, where it was not read at the start of k - 1.
+
+    Where it was never read before that, the first one that waits for it.
+    """
     before = get(db, k - 1)
     if before is None or before.boundary.get(meter) is not None or meter not in before.boundary:
         return None
@@ -249,7 +252,19 @@ def gap_before(db: Connection, meter: str, k: int) -> int | None:
         "ORDER BY k DESC LIMIT 1",
         (path, k, k - MAX_GAP_INTERVALS),
     ).fetchone()
-    return int(row[0]) if row else None
+    return int(row[0]) if row else _first_without(db, meter, k)
+
+
+def _first_without(db: Connection, meter: str, k: int) -> int | None:
+    """The first interval that names a meter which was not read before k - 1; None where it was read long ago."""
+    read = db.execute(
+        "SELECT 1 FROM kept_reading WHERE meter = ? AND requested_ms < ? LIMIT 1", (meter, (k - 1) * INTERVAL_MS)
+    ).fetchone()
+    row = db.execute(
+        "SELECT min(k) FROM interval WHERE json_type(boundary, ?) = 'null' AND k < ? AND k >= ?",
+        (f'$."{meter}"', k, k - MAX_GAP_INTERVALS),
+    ).fetchone()
+    return None if read or row is None or row[0] is None else int(row[0])
 
 
 _SHARE = "session, k, version, energy_wh, solar_wh, grid_wh, class, state, leg_wh"

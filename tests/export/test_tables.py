@@ -273,6 +273,16 @@ def test_an_explanation_can_be_recomputed_by_hand(db: Connection) -> None:
         text = explain_text(quarters, ZURICH, language)
         assert word in text
         assert "2026-04-15 11:15-11:30" in text
+        assert "? " not in text
+
+
+def test_a_quarter_hour_that_nobody_measured_is_explained_in_words(db: Connection) -> None:
+    """No balance, and none will come: the table says why there is a question mark."""
+    known = quarters_of(db, session(db, next(iter(ended_sessions(db))).id[:8]))
+    unknown = [replace(known[0], house_wh=None, sun_wh=None, point_wh=None, point_sun_wh=None)]
+    for language, words in (("de", "? Was das Haus"), ("fr", "? Personne"), ("it", "? Nessuno"), ("en", "? Nobody")):
+        assert explain_text(unknown, ZURICH, language).splitlines()[-1].startswith(words)
+    assert "* " in explain_text([replace(unknown[0], state="provisional")], ZURICH, "en").splitlines()[-1]
 
 
 def test_an_unknown_session_is_one_sentence(db: Connection, day: Any) -> None:

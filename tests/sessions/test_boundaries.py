@@ -157,12 +157,98 @@ async def test_a_meter_that_is_exchanged_while_the_gateway_is_down_loses_a_minut
     body = [one for one in await house.bodies("interval.v1") if one["start"] == "2026-04-15T09:15:00.000Z"][-1]
     gap = "what was counted from 2026-04-15T09:27:00.000Z to 2026-04-15T09:50:00.000Z is not known"
     assert body["missing"] == [f"meter m1: at the end SN-m1 was exchanged for SN-new; {gap}"]
-    told = [one for one in house.events if one.kind == "interval_provisional" and "exchanged" in one.cause]
-    assert all("accept-provisional" in one.next_step for one in told)
     assert [one["wh"] for one in body["sessions"]] == [650]
     kept = await house.rows("SELECT why FROM kept_reading WHERE meter = 'm1' ORDER BY id")
     assert ("before_swap",) in kept
     assert ("after_swap",) in kept
+
+
+def newest(bodies: list[dict[str, Any]], start: str) -> dict[str, Any]:
+    """The newest version of the quarter hour that begins then."""
+    return [one for one in bodies if one["start"][11:16] == start][-1]
+
+
+async def test_quarter_hours_around_an_exchange_that_nobody_saw_are_final_and_say_why(house: Any) -> None:
+    """Nothing more can come: the period closes; what was metered stands as grid energy, the rest is nobody's."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        house.at("09:25:00")
+        house.meters.registers |= {"grid": (100_400, 0), "m1": (7_400, None)}
+        house.meters.poll()
+        house.settlement.notify()
+        await house.until("SELECT count(*) FROM meta WHERE key = 'last_readings' AND instr(value, '7400')", 1)
+    house.meters.serials["m1"] = "SN-new"
+    house.meters.registers |= {"grid": (101_600, 0), "m1": (12, None)}
+    house.at("09:50:00")
+    async with house.running():
+        house.meters.poll()
+        await house.boundary("10:00:00", grid=(101_700, 0), m1=(40, None))
+        await house.boundary("10:15:00", grid=(101_900, 0), m1=(90, None))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+    bodies = await house.bodies("interval.v1")
+    for start in ("09:15", "09:30", "09:45"):
+        body = newest(bodies, start)
+        assert (body["state"], body["consumption_wh"], body["shares"]) == (
+            "final" if body["version"] == 1 else "corrected",
+            None,
+            [],
+        )
+        assert "SN-m1 was exchanged for SN-new" in body["missing"][0]
+    assert newest(bodies, "10:00")["consumption_wh"] == 200
+    assert await house.rows("SELECT count(*) FROM interval WHERE state = 'provisional' AND version > 0") == [(0,)]
+    told = [one for one in house.events if one.kind == "interval_unknown"]
+    assert len(told) == 3
+    assert all("stays so" in one.next_step and "exchanged" in one.cause for one in told)
+
+
+async def test_a_register_that_began_anew_while_nobody_looked_is_final_too(house: Any) -> None:
+    """A reset without a serial number: both registers are kept, and no line joins them."""
+    house.meters.serials["flat"] = None
+    async with house.running():
+        await house.boundary("09:15:00")
+    house.meters.registers |= {"grid": (100_900, 0), "flat": (5, None)}
+    house.at("09:50:00")
+    async with house.running():
+        house.meters.poll()
+        await house.boundary("10:00:00", grid=(101_000, 0), flat=(60, None))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+    for start in ("09:15", "09:30", "09:45"):
+        body = newest(await house.bodies("interval.v1"), start)
+        assert body["state"] in ("final", "corrected")
+        assert any("meter flat: " in text and "anew" in text for text in body["missing"])
+
+
+async def test_a_meter_that_is_silent_may_still_come(house: Any) -> None:
+    """Only its absence is known: the quarter hour waits for its data."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        house.meters.silent = {"grid"}
+        await house.boundary("09:30:00", m1=(7_100, None))
+    body = newest(await house.bodies("interval.v1"), "09:15")
+    assert (body["state"], body["missing"]) == ("provisional", ["meter grid: no reading at the end"])
+
+
+async def test_what_passed_before_the_first_reading_of_a_late_meter_is_final_once_it_is_there(house: Any) -> None:
+    """The grid meter is connected an hour after the others: until then a person must look, then nothing can come."""
+    house.meters.silent = {"grid"}
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.boundary("09:30:00", m1=(7_100, None))
+        await house.boundary("09:45:00", m1=(7_200, None))
+        before = newest(await house.bodies("interval.v1"), "09:15")
+        assert (before["state"], before["missing"]) == ("provisional", ["meter grid: not read yet"])
+        house.meters.silent = set()
+        house.at("09:50:00")
+        house.meters.poll("grid")
+        await house.boundary("10:00:00", grid=(100_300, 0), m1=(7_300, None))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+        await house.boundary("10:15:00", grid=(100_500, 0), m1=(7_400, None))
+    bodies = await house.bodies("interval.v1")
+    assert newest(bodies, "09:15")["missing"] == ["meter grid: read for the first time after this"]
+    for start in ("09:15", "09:30", "09:45"):
+        assert newest(bodies, start)["state"] in ("final", "corrected")
+        assert newest(bodies, start)["consumption_wh"] is None
+    assert newest(bodies, "10:00")["consumption_wh"] == 200
 
 
 async def test_the_newest_readings_cost_one_small_row_a_minute(house: Any) -> None:
@@ -252,7 +338,7 @@ def test_a_register_that_falls_further_than_can_flow_there_is_no_rollover(begins
     held.take(after)
     assert [(one.range_wh, why) for one, why in held.single()] == [(range_wh, "before_gap"), (1_000_000, "after_gap")]
     went_on = measured([Known(one) for one, _ in held.single()])
-    assert (went_on.import_wh, bool(went_on.problems)) == ((500, False) if range_wh else (0, True))
+    assert (went_on.import_wh, bool(went_on.lasting)) == ((500, False) if range_wh else (0, True))
 
 
 def test_a_register_that_falls_too_far_within_one_run_is_kept_on_both_sides() -> None:
