@@ -249,7 +249,7 @@ def test_sessions_are_listed_with_registers_and_split(state: Path, capsys: Captu
     assert (one["energy_wh"], one["begin"]) == (12_345, "2026-06-13T09:30:00.000Z")
     assert one["split"] == {"version": 2, "state": "final", "solar_wh": 4345, "classes_wh": {"HT": 2000, "NT": 6000}}
     assert one["split"]["solar_wh"] + sum(one["split"]["classes_wh"].values()) == one["energy_wh"]
-    assert (two["energy_wh"], two["unbillable_reason"]) == (None, "no register at the begin")
+    assert (two["energy_wh"], two["unbillable_reason"], two["decision"]) == (None, "no register at the begin", None)
     assert (three["state"], three["end"], three["energy_wh"]) == ("open", None, None)
     assert three["split"]["classes_wh"] == {"HT": 200, "NT": 600}
     assert (three["split"]["state"], three["split"]["solar_wh"]) == ("provisional", 434)
@@ -260,6 +260,29 @@ def test_sessions_for_a_person_have_local_times_and_every_class(state: Path, cap
     assert main(["sessions", "--state", str(state)]) == 0
     told = capsys.readouterr().out
     for words in ("2026-06-13 11:30:00", "1012.345 kWh", "12345", "HT Wh", "not billable: no register at the begin"):
+        assert words in told
+
+
+def test_what_waits_for_a_person_is_listed_with_its_id_until_it_is_decided(state: Path, capsys: Capture) -> None:
+    """A refused card waits for nobody; a decision shows who, when and why."""
+    db = connect(state / "billing.db")
+    db.execute("UPDATE session SET unbillable_reason = 'start_refused', billable = 0 WHERE id = 's1'")
+    ids = ["sessions", "--undecided", "--state", str(state), "--json"]
+    assert main(ids) == 0
+    assert [row["id"] for row in json.loads(capsys.readouterr().out)["sessions"]] == ["s2"]
+    body = {"version": 1, "bill": True, "basis": "charger", "begin_wh": 0, "end_wh": 900, "energy_wh": 900,
+            "actor": "petra", "reason": "seen on site", "at": "2026-06-14T08:00:00.000Z"}  # fmt: skip
+    db.execute(
+        "INSERT INTO decision (session, version, at_ms, bill, begin_wh, end_wh, basis, body) "
+        "VALUES ('s2', 1, 0, 1, 0, 900, 'charger', ?)",
+        (json.dumps(body),),
+    )
+    db.close()
+    assert main(ids) == 0
+    assert json.loads(capsys.readouterr().out)["sessions"] == []
+    assert main(["sessions", "--state", str(state)]) == 0
+    told = capsys.readouterr().out
+    for words in ("│ s2 ", " 900 ", "billed by petra: seen on site"):
         assert words in told
 
 
@@ -396,6 +419,19 @@ async def test_status_tells_addresses_refused_and_what_is_lost(tmp_path: Path, c
     ):  # fmt: skip
         assert words in told
     assert "boot 7" not in told, "what is in order is for the log"
+
+
+async def test_status_tells_what_waits_for_the_administrator(tmp_path: Path, capsys: Capture) -> None:
+    """Sessions that nobody has decided about, quarter hours that lack data: seen where one looks first."""
+    bills = {
+        "sessions": {"open": [{"id": "s3"}], "ended": 40, "unbillable": 2},
+        "split": {"last_interval": "2026-06-13T09:45:00.000Z", "solar_share_pct": 40, "provisional": 3},
+    }
+    words = ["status", "--run", str(tmp_path)]
+    assert await with_daemon(tmp_path, {"status": STATUS | bills}, lambda: main(words)) == 0
+    told = capsys.readouterr().out
+    assert "1 go on, 40 have ended; 2 wait for a decision: zev-gateway sessions --undecided" in told
+    assert "settled to that of 2026-06-13T09:45:00.000Z; 3 provisional" in told
 
 
 async def test_one_cause_of_many_boxes_hides_no_other(tmp_path: Path, capsys: Capture) -> None:

@@ -19,7 +19,7 @@ from gateway.command.export import export_app
 from gateway.command.key_commands import meter_keys, pin_meter_key, rotate_key
 from gateway.command.options import Json, MaybeFrom, MaybeTo, Run, State, day_ms, print_json, zone_of
 from gateway.command.person import person_app
-from gateway.command.session_list import FAR_MS, list_sessions, open_state
+from gateway.command.session_list import FAR_MS, list_sessions, open_state, waits_for_a_person
 from gateway.command.verification import keys_of, known_keys, read_keys, verify_file, verify_store
 
 app = typer.Typer(
@@ -111,6 +111,9 @@ def sessions(
     since: MaybeFrom = None,
     until: MaybeTo = None,
     tenant: Annotated[str | None, typer.Option(help="only of this tenant")] = None,
+    undecided: Annotated[
+        bool, typer.Option("--undecided", help="only those that wait for a person's decision")
+    ] = False,
     timezone: Annotated[str, typer.Option(help="of the days and times")] = "Europe/Zurich",
     as_json: Json = False,
 ) -> int:
@@ -123,6 +126,7 @@ def sessions(
         rows = list_sessions(db, from_ms, to_ms, tenant)
     finally:
         db.close()
+    rows = [row for row in rows if not undecided or waits_for_a_person(row)]
     if as_json:
         print_json({"v": 1, "sessions": rows})
     else:

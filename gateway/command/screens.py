@@ -95,6 +95,7 @@ def show_status(status: dict[str, Any]) -> None:
         "parked": lambda row: row.get("parked"),
         "oldest": lambda row: _seconds(row.get("oldest_s")),
     })  # fmt: skip
+    _show_bills(console, status.get("sessions", {}), status.get("split", {}))
     _show_cloud(console, status.get("cloud", {}))
     _show_events(console, status.get("events", []))
 
@@ -150,6 +151,18 @@ def _show_refused(console: Console, refused: list[dict[str, Any]]) -> None:
         )
 
 
+def _show_bills(console: Console, sessions: dict[str, Any], split: dict[str, Any]) -> None:
+    """What goes on, what waits for a person, and how far the split is."""
+    if not sessions and not split:
+        return
+    waiting = sessions.get("unbillable", 0)
+    decide = f"; {waiting} wait for a decision: zev-gateway sessions --undecided" if waiting else ""
+    console.print(f"\nSessions: {len(sessions.get('open', []))} go on, {sessions.get('ended', 0)} have ended{decide}")
+    newest = split.get("last_interval")
+    provisional = f"; {split['provisional']} provisional" if split.get("provisional") else ""
+    console.print(f"Quarter hours: settled to that of {newest or '-'}{provisional}")
+
+
 def _show_cloud(console: Console, cloud: dict[str, Any]) -> None:
     if not cloud.get("configured"):
         console.print("\nCloud: none configured, everything is kept here")
@@ -169,20 +182,21 @@ def _show_cloud(console: Console, cloud: dict[str, Any]) -> None:
 
 
 def show_sessions(rows: list[dict[str, Any]], zone: ZoneInfo) -> None:
-    """One line per session: who, when, both registers, what the sun gave."""
+    """One line per session: the begin of its id, who, when, both registers, what the sun gave."""
     console = _console()
     if not rows:
         console.print("no sessions")
         return
     classes = sorted({name for row in rows for name in (row["split"] or {}).get("classes_wh", {})})
     columns: dict[str, Any] = {
+        "session": lambda row: row["id"][:8],
         "begin": lambda row: _local(row["begin"], zone),
         "end": lambda row: _local(row["end"], zone) or row["state"],
         "connector": lambda row: row["connector"],
         "tenant": lambda row: row["tenant"],
         "register at begin": lambda row: _kwh(row["begin_wh"]),
         "register at end": lambda row: _kwh(row["end_wh"]),
-        "Wh": lambda row: row["energy_wh"],
+        "Wh": lambda row: (row["decision"] or row)["energy_wh"],
         "solar Wh": lambda row: (row["split"] or {}).get("solar_wh"),
     }
     for name in classes:
@@ -246,6 +260,9 @@ def _show_hex(console: Console, keys: Iterable[tuple[str, str]]) -> None:
 
 
 def _remark(row: dict[str, Any]) -> str | None:
+    decision = row["decision"]
+    if decision:
+        return f"{'billed' if decision['bill'] else 'waived'} by {decision['actor']}: {decision['reason']}"
     if row["state"] == "ended" and not row["billable"]:
         return f"not billable: {phrase(row['unbillable_reason'])}"
     return "split provisional" if row["split"] and row["split"]["state"] != "final" else None

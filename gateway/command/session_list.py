@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gateway.clock import iso
 from gateway.command.directories import UserError, look_into
 from gateway.model import Connection, StoreError, StoreProblem
+from gateway.sessions.session import Reason, State
 from gateway.store.database import ForeignDatabaseError, check_ours
 from gateway.store.sqlite import connect_read_only
 
 _SESSION = """
 SELECT id, charger, connector, transaction_id, state, id_tag, tenant, participant, begin_ms, stop_ms, end_ms,
-       begin_wh, end_wh, begin_provenance, end_provenance, billable, unbillable_reason, meter, split_version, split
+       begin_wh, end_wh, begin_provenance, end_provenance, billable, unbillable_reason, meter, split_version, split,
+       (SELECT body FROM decision WHERE session = id ORDER BY version DESC LIMIT 1) AS decided
 FROM session WHERE begin_ms >= ? AND begin_ms < ? AND (? IS NULL OR tenant = ?) ORDER BY begin_ms, id
 """
 _SHARES = """
@@ -79,7 +82,21 @@ def _session(row: tuple[Any, ...], shares: list[tuple[Any, ...]]) -> dict[str, A
         "unbillable_reason": row[16],
         "meter": row[17],
         "split": _split(row[19]) if row[19] else _so_far(row[18], shares) if shares else None,
+        "decision": _decision(row[20]) if row[20] else None,
     }
+
+
+def waits_for_a_person(row: Mapping[str, Any]) -> bool:
+    """Whether it ended without a bill, and nobody has decided about it. A card that was refused needs no decision."""
+    unbillable = row["state"] == State.ENDED and not row["billable"] and row["decision"] is None
+    return unbillable and row["unbillable_reason"] != Reason.REFUSED
+
+
+def _decision(stored: str) -> dict[str, Any]:
+    """What a person decided last, and who, when and why."""
+    document = json.loads(stored)
+    names = ("version", "bill", "basis", "begin_wh", "end_wh", "energy_wh", "actor", "reason", "at")
+    return {name: document.get(name) for name in names}
 
 
 def _split(stored: str) -> dict[str, Any]:

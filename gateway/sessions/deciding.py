@@ -83,11 +83,12 @@ def _registers(session: Session, choice: Choice) -> tuple[int | None, int | None
 def decide(
     db: Connection, who: Identity, random: Random, session_id: str, choice: Choice, stamp: Stamp
 ) -> SessionDecision:
-    """Keep a decision and put it into the billing lane, inside one transaction. DecisionError, LookupError."""
-    row = sessions.get(db, session_id)
-    if row is None:
-        raise LookupError(f"there is no session {session_id}")
-    session = machine.of_row(row)
+    """Keep a decision and put it into the billing lane, inside one transaction. DecisionError, LookupError.
+
+    `session_id` is its id or the begin of it, as every list shows it.
+    """
+    session = _named(db, session_id)
+    session_id = session.id
     begin_wh, end_wh = propose(session, choice)
     before = decisions.newest(db, session_id)
     on_meter = choice.bill and choice.basis == "meter"
@@ -112,6 +113,16 @@ def decide(
     first_k, last_k = _touched(session)
     intervals.mark_dirty(db, first_k, last_k)
     return body
+
+
+def _named(db: Connection, text: str) -> Session:
+    row = sessions.get(db, text)
+    found = [row] if row is not None else sessions.that_begin_with(db, text)
+    if not found:
+        raise LookupError(f"there is no session {text}: zev-gateway sessions lists them")
+    if len(found) > 1:
+        raise LookupError(f"more than one session begins with {text}: give more of its id")
+    return machine.of_row(found[0])
 
 
 def _touched(session: Session) -> tuple[int, int]:

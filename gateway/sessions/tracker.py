@@ -11,7 +11,7 @@ from gateway.model import Connection, MeterPort, Reading, Tell, World
 from gateway.records.signing import Signer
 from gateway.sessions import session as machine
 from gateway.sessions.intake import Intake, Outcome
-from gateway.sessions.session import Session, State
+from gateway.sessions.session import Reason, Session, State
 from gateway.sessions.writing import Writer
 from gateway.site import Site
 from gateway.store import sessions
@@ -144,4 +144,6 @@ class Tracker:
 
 def _overview(db: Connection) -> tuple[list[Session], tuple[int, int]]:
     running = [machine.of_row(row) for row in sessions.running(db)]
-    return [session for session in running if session.state is not State.ENDED], sessions.counts(db)
+    return [session for session in running if session.state is not State.ENDED], sessions.counts(
+        db, Reason.REFUSED.value
+    )

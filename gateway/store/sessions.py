@@ -72,6 +72,11 @@ def get(db: Connection, session: str) -> dict[str, Any] | None:
     return next(iter(_select(db, "id = ?", (session,))), None)
 
 
+def that_begin_with(db: Connection, text: str) -> list[dict[str, Any]]:
+    """The sessions whose id begins so, the first two of them: one is meant, or more must be said."""
+    return _select(db, "substr(id, 1, length(?)) = ? ORDER BY id LIMIT 2", (text, text))
+
+
 NO_TRANSACTION = (0, -1)
 """What chargers write where they were never told a transaction id."""
 
@@ -128,11 +133,15 @@ def undecided(db: Connection, from_ms: int, to_ms: int, but_reason: str, limit: 
     return [row[0] for row in rows]
 
 
-def counts(db: Connection) -> tuple[int, int]:
-    """How many sessions have ended, and how many of them wait for a person's decision."""
+def counts(db: Connection, but_reason: str) -> tuple[int, int]:
+    """How many sessions have ended, and how many of them wait for a person's decision.
+
+    `but_reason` is no reason to wait: a card that was refused.
+    """
     row = db.execute(
-        "SELECT count(*), ifnull(sum(billable = 0 AND id NOT IN (SELECT session FROM decision)), 0) FROM session "
-        "WHERE state = 'ended'"
+        "SELECT count(*), ifnull(sum(billable = 0 AND unbillable_reason IS NOT ? AND id NOT IN "
+        "(SELECT session FROM decision)), 0) FROM session WHERE state = 'ended'",
+        (but_reason,),
     ).fetchone()
     assert row is not None
     return int(row[0]), int(row[1])

@@ -73,6 +73,24 @@ async def test_a_decision_is_followed_by_another_and_never_changed(house: Any) -
     assert [(one["name"], one["wh"]) for one in newest["outside"]] == [("free_charging", 900)]
 
 
+async def test_a_session_is_named_by_the_begin_of_its_id(house: Any) -> None:
+    """As every list shows it; one that is not unique is refused."""
+    async with house.running():
+        name = await unstopped(house)
+        body = await house.acts.decide({"session": name[:8], "decision": "waive", "reason": "x"}, "petra")
+        await house.rows("UPDATE session SET id = 'same-' || transaction_id")
+        with pytest.raises(LookupError, match="more than one session begins with same: give more"):
+            await house.acts.decide({"session": "same", "decision": "waive", "reason": "x"}, "petra")
+    assert body["session"] == name
+
+
+async def test_a_refused_card_waits_for_nobody(house: Any) -> None:
+    async with house.running():
+        await house.start(1, status="Blocked")
+        await house.until("SELECT count(*) FROM session WHERE state = 'ended'", 1)
+        assert (await house.tracker.status())["unbillable"] == 0
+
+
 async def test_registers_that_cannot_be_are_refused(house: Any) -> None:
     """A register of the meter is not replaced, nobody's energy is billed twice, and the meter must have gone there."""
     async with house.running():
