@@ -25,6 +25,7 @@ import structlog
 from gateway import __version__, log
 from gateway.clock import iso
 from gateway.cloud.link import CloudLink
+from gateway.cloud.restored import confirm_operation
 from gateway.control import ControlSocket
 from gateway.events import EventBook
 from gateway.export.person import forget_operation
@@ -187,6 +188,7 @@ class Gateway:
             "period": acts.period,
             "import": acts.import_series,
             "purge": acts.purge,
+            "epoch.confirm": confirm_operation(db, who, world, tell, self._cloud.notify),
             "person_forget": forget_operation(db, who, world, self._cloud.notify),
         }.items():
             operations.add(name, operation)

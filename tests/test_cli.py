@@ -94,7 +94,7 @@ def test_help_is_no_error(capsys: Capture) -> None:
     assert "--clock" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("group", ["", "keys", "export", "person", "session", "period"])
+@pytest.mark.parametrize("group", ["", "keys", "export", "person", "session", "period", "epoch"])
 def test_no_command_is_described_by_half_a_sentence(
     group: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -432,6 +432,22 @@ async def test_status_tells_what_waits_for_the_administrator(tmp_path: Path, cap
     told = capsys.readouterr().out
     assert "1 go on, 40 have ended; 2 wait for a decision: zev-gateway sessions --undecided" in told
     assert "settled to that of 2026-06-13T09:45:00.000Z; 3 provisional" in told
+
+
+async def test_status_says_in_red_what_a_restored_copy_needs_until_a_person_has_checked(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    """The command that ends it stands beside it; afterwards who checked."""
+    found = {"configured": True, "connected": True, "restored": "2026-06-13T09:45:00.000Z", "restored_checked": None}
+    words = ["status", "--run", str(tmp_path)]
+    assert await with_daemon(tmp_path, {"status": STATUS | {"cloud": found}}, lambda: main(words)) == 0
+    assert "zev-gateway epoch confirm --reason" in capsys.readouterr().out
+    done = {"restored": found["restored"], "actor": "petra", "reason": "compared with the backend"}
+    found |= {"restored": None, "restored_checked": done}
+    assert await with_daemon(tmp_path, {"status": STATUS | {"cloud": found}}, lambda: main(words)) == 0
+    told = capsys.readouterr().out
+    assert "checked by petra: compared with the backend" in told
+    assert "epoch confirm" not in told
 
 
 async def test_one_cause_of_many_boxes_hides_no_other(tmp_path: Path, capsys: Capture) -> None:

@@ -7,15 +7,16 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from gateway.cloud import restored
 from gateway.cloud.commands import Commands, Execute
 from gateway.cloud.conversation import Conversation, Shared
 from gateway.cloud.envelope import topic
 from gateway.cloud.mqtt import CloudError, Connection, Will
 from gateway.cloud.outbox import Backoff, LaneWindow
-from gateway.cloud.standing import RESTORED, NewKey
+from gateway.cloud.standing import NewKey
 from gateway.model import Event, Severity, StoreError, Tell, World
 from gateway.site import Cloud, Site
-from gateway.store import meta, outbox
+from gateway.store import outbox
 from gateway.store.database import Database
 from gateway.store.outbox import DURABLE_LANES, Identity
 
@@ -68,7 +69,8 @@ class CloudLink:
     async def status(self) -> dict[str, Any]:
         """`last_ack_s`: site seconds since the cloud last answered, null before.
 
-        `restored`: when the cloud found this database to be an old copy, null where it never did.
+        `restored`: when the cloud found this database to be an old copy, null where it never did or a person has
+        checked it; `restored_checked`: who, when and why.
         """
         last_ack = self._shared.last_ack
         answered = self._conversation is not None and self._conversation.answered
@@ -78,7 +80,8 @@ class CloudLink:
             "connected": answered,
             "why": "" if answered else silent,
             "backlog": await self._db.run(outbox.backlog),
-            "restored": await self._db.run(lambda db: meta.get(db, RESTORED)),
+            "restored": await self._db.run(restored.waiting_since),
+            "restored_checked": await self._db.run(restored.newest_check),
             "last_ack_s": None if last_ack is None else round(self._world.clock.monotonic() - last_ack, 1),
         }
 

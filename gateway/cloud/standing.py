@@ -24,7 +24,7 @@ NewKey = Callable[[Connection, int], Event | None]
 """Sign with a new key from now on (site ms), inside the open transaction; what to tell of it."""
 
 RESTORED = "restored"
-"""Key of `meta`: when the newest epoch began because this database was an old copy, ISO."""
+"""Key of `meta`: when the newest epoch began because this database was an old copy, ISO; empty once it was checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,10 @@ def _restored(
     heads = {lane: f"{seq} {sha256}" for lane, (seq, sha256) in outbox.heads(db, old).items()}
     key_event = new_key(db, now.utc_ms)
     cause = "the cloud has newer records of this gateway than its own database: this card or disk is an old copy"
-    next_step = "find out who restored it and when; sessions between the copy and now must be checked by hand"
+    next_step = (
+        "find out who restored it and when, check the sessions between the copy and now by hand, "
+        "then say so: zev-gateway epoch confirm --reason ..."
+    )
     key_id = key_event.data["key_id"] if key_event is not None else None
     notice = Notice(
         kind="restored", subject=who.gw, cause=cause, next_step=next_step, severity="error", at=iso(now.utc_ms),

@@ -16,6 +16,8 @@ from gateway.command.options import Json, Run, State, print_json
 session_app = typer.Typer(help="Decide about a session that is not billable by itself.", no_args_is_help=True)
 period_app = typer.Typer(help="Close or reopen a billing period.", no_args_is_help=True)
 
+epoch_app = typer.Typer(help="What came back with an old copy of the card.", no_args_is_help=True)
+
 Why = Annotated[str, typer.Option("--reason", help="why; it is kept for ever", metavar="TEXT")]
 Who = Annotated[str | None, typer.Option("--actor", help="who does it; else the user of this machine", metavar="NAME")]
 
@@ -89,6 +91,21 @@ def reopen(
         run_dir(runtime), "period", act="reopen", period=period, reason=reason, actor=_actor(actor), rules=rules
     )  # fmt: skip
     _answer(body, as_json, f"{period} is open again (version {body['version']})")
+    return 0
+
+
+@epoch_app.callback()
+def _epoch() -> None:
+    """A group, so that its one command is named."""
+
+
+@epoch_app.command()
+def confirm(reason: Why, actor: Who = None, state: State = None, runtime: Run = None, as_json: Json = False) -> int:
+    """You have checked what a restored copy lacks. The red line goes; who, when and why stay in the chain."""
+    done = ask(run_dir(runtime), "epoch.confirm", reason=reason, actor=_actor(actor))
+    _answer(
+        done, as_json, f"the copy that was found at {done['restored']} is checked: {done['actor']}: {done['reason']}"
+    )
     return 0
 
 

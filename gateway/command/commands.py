@@ -243,5 +243,6 @@ app.add_typer(person_app, name="person")
 
 app.add_typer(acting.session_app, name="session")
 app.add_typer(acting.period_app, name="period")
+app.add_typer(acting.epoch_app, name="epoch")
 app.command("import")(acting.import_series)
 app.command()(acting.purge)

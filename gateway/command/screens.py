@@ -22,7 +22,10 @@ from gateway.sessions.reasons import phrase
 WIDTH_WITHOUT_TERMINAL = 200
 """In a file or a pipe nothing should be cut or wrapped."""
 
-RESTORED_STEP = "Sessions between that copy and then must be checked by hand; records are signed with a new key since."
+RESTORED_STEP = (
+    "Sessions between that copy and then must be checked by hand; records are signed with a new key since. "
+    'Once you have: zev-gateway epoch confirm --reason "..."'
+)
 
 NEWEST_EVENTS = 10
 
@@ -178,7 +181,11 @@ def _show_cloud(console: Console, cloud: dict[str, Any]) -> None:
                 f"An old copy of the database came back: the cloud found it at {cloud['restored']}. {RESTORED_STEP}"
             ),
             style="bold red",
+            soft_wrap=True,
         )
+    elif checked := cloud.get("restored_checked"):
+        line = f"An old copy came back at {checked['restored']}; checked by {checked['actor']}: {checked['reason']}"
+        console.print(escape(line), soft_wrap=True)
 
 
 def show_sessions(rows: list[dict[str, Any]], zone: ZoneInfo) -> None:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.clock import iso
 from gateway.model import Connection, World
+from gateway.sessions.asked import person, words
 from gateway.sessions.deciding import Choice, decide
 from gateway.sessions.importing import KINDS, SeriesError, read_leg, read_prices, take
 from gateway.sessions.period_sum import PeriodSum
@@ -42,13 +43,13 @@ class Acts:
             raise ValueError('decision: must be "bill" or "waive"')
         choice = Choice(
             bill=decision == "bill",
-            actor=_actor(args, actor),
-            reason=_text(args, "reason"),
+            actor=person(args, actor),
+            reason=words(args, "reason"),
             begin_wh=_wh(args, "begin_wh"),
             end_wh=_wh(args, "end_wh"),
             basis=_basis(args),
         )
-        session, stamp = _text(args, "session"), self._world.clock.now()
+        session, stamp = words(args, "session"), self._world.clock.now()
         body = await self._db.run(lambda db: decide(db, self._who, self._world.random, session, choice, stamp))
         self._on_change()
         return body.model_dump(mode="json")
@@ -60,8 +61,8 @@ class Acts:
             return {"periods": await self._db.run(_listed)}
         if kind not in ("close", "reopen"):
             raise ValueError('act: must be "close", "reopen" or "list"')
-        span = span_of(self._site, _text(args, "period"))
-        act = Act(_actor(args, actor), _text(args, "reason"))
+        span = span_of(self._site, words(args, "period"))
+        act = Act(person(args, actor), words(args, "reason"))
         body = await (self._close(span, act, args) if kind == "close" else self._reopen(span, act, args))
         self._on_change()
         return body
@@ -98,14 +99,14 @@ class Acts:
         kind = KINDS.get(str(args.get("series")))
         if kind is None:
             raise SeriesError(f"series: must be one of {', '.join(KINDS)}")
-        values, source = args.get("values", []), _text(args, "source", actor)
+        values, source = args.get("values", []), words(args, "source", actor)
         if kind == "leg":
             if not self._site.split.community:
                 raise SeriesError("this house takes part in no community: set community = true in [split]")
             found = read_leg(values)
         else:
             self._check_prices(args)
-            found = read_prices(values, _text(args, "unit"))
+            found = read_prices(values, words(args, "unit"))
         stamp = self._world.clock.now()
         result = await self._db.run(lambda db: take(db, kind, found, source, stamp))
         self._on_change()
@@ -113,7 +114,7 @@ class Acts:
 
     async def purge(self, args: dict[str, Any], actor: str) -> dict[str, Any]:
         """{before: "2022-01-01"}: old bodies that the cloud has acknowledged and old journal entries go. ValueError."""
-        text, now_ms = _text(args, "before"), self._world.clock.utc_ms()
+        text, now_ms = words(args, "before"), self._world.clock.utc_ms()
         try:
             day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=ZoneInfo(self._site.timezone))
         except ValueError as error:
@@ -154,19 +155,6 @@ def _listed(db: Connection) -> list[dict[str, Any]]:
         }
         for row in periods.everything(db)
     ]
-
-
-def _text(args: dict[str, Any], name: str, default: str | None = None) -> str:
-    value = args.get(name, default)
-    if not isinstance(value, str) or not value.strip() or len(value) > 500:
-        raise ValueError(f"{name}: is missing, or no text of at most 500 characters")
-    return value
-
-
-def _actor(args: dict[str, Any], actor: str) -> str:
-    """Who does it. A name that the caller gives stands beside the way it came: nobody can pass for somebody else."""
-    name = _text(args, "actor", actor)
-    return name if name == actor else f"{name} via {actor}"
 
 
 def _wh(args: dict[str, Any], name: str) -> int | None:

@@ -21,7 +21,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def ask(_: Path, op: str, **args: Any) -> dict[str, Any]:
         questions.append({"op": op, **args})
-        return {"bill": args.get("decision") == "bill", "energy_wh": 900, "version": 1, "consumption_wh": 10,
+        return {"restored": "2026-06-13T09:45:00.000Z", "actor": "petra", "reason": "compared",
+                "bill": args.get("decision") == "bill", "energy_wh": 900, "version": 1, "consumption_wh": 10,
                 "solar_wh": 4, "values": 2, "changed": 1, "outbox": 3, "journal": 5,
                 "periods": [{"period": "2026-04", "state": "closed", "at": "2026-05-02", "actor": "petra",
                              "reason": "bill", "late": 2}]}  # fmt: skip
@@ -47,6 +48,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
          {"op": "period", "act": "reopen", "period": "2026-04", "reason": "meter", "actor": "petra",
           "rules": "current"}, "2026-04 is open again"),
         (["period", "list"], {"op": "period", "act": "list"}, "petra: bill  (2 quarter hours would change)"),
+        (["epoch", "confirm", "--reason", "compared"],
+         {"op": "epoch.confirm", "reason": "compared", "actor": "petra"}, "is checked: petra: compared"),
         (["purge", "--before", "2020-01-01"], {"op": "purge", "before": "2020-01-01"}, "3 messages and 5 journal"),
     ],
 )  # fmt: skip
