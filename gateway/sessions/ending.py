@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.clock import iso
 from gateway.energy.tariff import interval_of
-from gateway.model import Connection, Reading
+from gateway.model import Connection, Event, Reading, Severity
 from gateway.sessions import session as machine
 from gateway.sessions.session import Reason, Session
 from gateway.store import intervals, readings, sessions
 
 AROUND_MS = 15 * 60 * 1000
 """How far beside a stop in the past a kept reading may lie."""
+
+
+NAMELESS_MS = 24 * 3_600_000
+"""So long after its stop a session waits for a reading that names its meter, while the meter answers without a name."""
+
+TELL_MS = 15 * 60_000
+"""So long after its stop a session that still waits for its end register is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +38,15 @@ def end_of(
 
     `cursor` names who reads the journal. `until_ms` is when the next session at the connector began, None where none
     did: a reading after that belongs to the next one, too. Where the session began on a meter with a serial number,
-    a reading without one ends nothing: it may be another meter's, exchanged while nobody looked.
+    a reading without one ends nothing: it may be another meter's, exchanged while nobody looked. A meter that still
+    answers without it a day later has no end register to give.
     """
     if session.meter is None:
         return End(machine.without_end(session, Reason.NO_METER), None)
+    nameless = any(one.requested_ms >= (session.stop_arrived_ms or 0) + NAMELESS_MS for one in known)
     known = [one for one in known if _is_named(session, one)]
+    if nameless and not known:
+        return End(machine.without_end(session, Reason.NO_END), None)
     if session.stopped_in_the_past:
         return _in_the_past(db, session, session.meter, known, tolerance_ms)
     good = [one for one in known if one.import_wh is not None and one.requested_ms >= (session.stop_arrived_ms or 0)]
@@ -46,6 +58,31 @@ def end_of(
     ):  # another session there may have begun before this reading: its start decides
         return None
     return _ended(db, session, session.meter, first)
+
+
+def waits_event(session: Session, known: Sequence[Reading], now_ms: int) -> Event | None:
+    """What a person must know of a session that waits for its end register for long; None while it does not."""
+    since_ms = session.stop_arrived_ms or 0
+    if now_ms - since_ms < TELL_MS:
+        return None
+    nameless = any(one.requested_ms >= since_ms and not _is_named(session, one) for one in known)
+    cause, next_step = _WAITS_NAMELESS if nameless else _WAITS_SILENT
+    return Event(
+        "end_register_waits", str(session.ref), cause.format(meter=session.meter, serial=session.meter_serial),
+        next_step=next_step, severity=Severity.WARNING, keep=True,
+        data={"session": session.id, "meter": session.meter, "stopped": iso(since_ms)},
+    )  # fmt: skip
+
+
+_WAITS_NAMELESS = (
+    "the session has stopped, and meter {meter} answers without its serial number {serial}: it may be another meter",
+    "read the number on the meter, and look at its line (status, meters); the first reading that names it ends the "
+    "session, a day after its stop it ends without a register and a person decides",
+)
+_WAITS_SILENT = (
+    "the session has stopped, and meter {meter} has given no end register since",
+    "look at the meter and its line (status, meters); its first reading ends the session, if no other begins before",
+)
 
 
 def _in_the_past(

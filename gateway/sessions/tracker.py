@@ -10,6 +10,7 @@ from gateway.clock import iso
 from gateway.model import Connection, MeterPort, Reading, Tell, World
 from gateway.records.signing import Signer
 from gateway.sessions import session as machine
+from gateway.sessions.ending import waits_event
 from gateway.sessions.intake import Intake, Outcome
 from gateway.sessions.session import Reason, Session, State
 from gateway.sessions.writing import Writer
@@ -44,6 +45,7 @@ class Tracker:
         self._grew = True
         self._waiting: dict[str, Session] = {}
         self._asked: set[str] = set()
+        self._told: set[str] = set()
         meters.subscribe(self._on_reading)
 
     def notify(self) -> None:
@@ -100,6 +102,18 @@ class Tracker:
     async def _finish(self) -> None:
         if self._waiting:
             await self._run(self._intake.finish)
+        self._tell_what_waits()
+
+    def _tell_what_waits(self) -> None:
+        """A session whose end register does not come is told once."""
+        now_ms = self._clock.utc_ms()
+        self._told &= self._waiting.keys()
+        for session in self._waiting.values():
+            known = self._meters.series(session.meter, now_ms - SERIES_MS, now_ms) if session.meter else ()
+            event = waits_event(session, known, now_ms)
+            if event is not None and session.id not in self._told:
+                self._told.add(session.id)
+                self._tell(event)
 
     async def _run(self, work: Callable[[Connection, dict[str, list[Reading]], Any], Outcome]) -> Outcome:
         """One transaction; its events are told, and the cloud is woken, only when it is on disk."""
