@@ -33,7 +33,10 @@ NEXT_STEPS: dict[str, str] = {
     Reason.CHARGER_ONLY: "a person decides about this session; the charger's own registers stand beside",
     Reason.NO_STOP: "a person decides about this session",
     Reason.SWAPPED: "a person decides about this session, with the readings of both meters",
-    Reason.WENT_BACK: "check the meter; a person decides about this session",
+    Reason.WENT_BACK: (
+        "check the meter: was it reset, or did its register begin again at 0? "
+        "a person decides about this session, by the charger's registers (basis charger)"
+    ),
 }
 """Why a session is not billable -> what to do about it."""
 

@@ -127,6 +127,36 @@ async def test_a_box_without_a_meter_is_billed_by_the_chargers_registers_undivid
     assert await house.bodies("split.v1") == []
 
 
+async def test_a_session_across_a_rollover_waits_for_a_person_and_the_quarter_hours_count_on(house: Any) -> None:
+    """Decision 9: its 700 Wh are known and named, no signed pair can prove them, a person bills the charger's."""
+    house.meters.ranges["m1"] = 1_000_000
+    house.meters.registers["m1"] = (999_600, None)
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.start(1, meter_start=50)
+        await house.until("SELECT count(*) FROM session", 1)
+        await house.boundary("09:30:00", grid=(100_500, 0), m1=(999_900, None))
+        house.at("09:40:00")
+        house.meters.registers["m1"] = (300, None)
+        await house.stop(1, meter_stop=745)
+        await house.until("SELECT state FROM session", "ended")
+        await house.boundary("09:45:00", grid=(101_000, 0), m1=(310, None))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+        [[name, reason]] = await house.rows("SELECT id, unbillable_reason FROM session")
+        assert reason == "register_went_back"
+        [told] = [event for event in house.events if event.kind == "session_unbillable"]
+        assert "basis charger" in told.next_step
+        assert "below the begin register" in await refusal(house, session=name, end_wh=300)
+        body = await house.acts.decide(
+            {"session": name, "decision": "bill", "basis": "charger", "reason": "its register began again"}, "petra"
+        )
+    assert (body["energy_wh"], body["basis"]) == (695, "charger")
+    newest = {one["start"]: one for one in await house.bodies("interval.v1")}
+    beside = [piece for one in newest.values() for piece in one["outside"] if piece["meter"] == "m1"]
+    assert sum(piece["wh"] for piece in beside) == 710
+    assert {one["state"] for one in newest.values()} <= {"final", "corrected"}
+
+
 async def test_a_session_in_a_closed_period_is_decided_only_after_reopening(house: Any) -> None:
     """Its energy stands in a bill already; waiving changes none."""
     async with house.running():
