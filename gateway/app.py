@@ -35,7 +35,8 @@ from gateway.meters.meters import Meters
 from gateway.model import Clock, Event, Stamp, StoreError, World
 from gateway.ocpp.side import OcppSide
 from gateway.operations import Operations, merge_by_id
-from gateway.records.signing import FileSigner, KeyFileError
+from gateway.records.hardware import open_signer
+from gateway.records.signing import KeyFileError, RotatingSigner
 from gateway.secrets import Secrets
 from gateway.sessions import keeping
 from gateway.sessions.acts import Acts
@@ -127,6 +128,7 @@ async def run(config: Config, world: World) -> None:
         boot = await db.run(
             lambda connection: meta.begin_boot(connection, site.id, simulation=site.simulation, random=world.random)
         )
+        await db.run(lambda connection: meta.put(connection, "signer", site.signer))
         clock.start_no_earlier_than(await db.run(newest_written_ms))
         for event in await db.run(lambda connection: keeping.begin(connection, __version__, boot.who.boot)):
             events.tell(event)
@@ -160,7 +162,7 @@ class Gateway:
     """The parts of one site, joined."""
 
     def __init__(
-        self, config: Config, world: World, db: Database, who: Identity, signer: FileSigner, events: EventBook
+        self, config: Config, world: World, db: Database, who: Identity, signer: RotatingSigner, events: EventBook
     ) -> None:
         site, tell = config.site, events.tell
         self._config, self._world, self._db, self._who, self._events = config, world, db, who, events
@@ -343,9 +345,10 @@ def _alone(state: Path) -> Iterator[None]:
         yield
 
 
-def _signer(config: Config, now_ms: int) -> FileSigner:
+def _signer(config: Config, now_ms: int) -> RotatingSigner:
+    site = config.site
     try:
-        return FileSigner.open(config.state / "keys", simulation=config.site.simulation, now_ms=now_ms)
+        return open_signer(site.signer, config.state / "keys", simulation=site.simulation, now_ms=now_ms)
     except KeyFileError as error:
         raise StartError(str(error)) from error
 

@@ -236,6 +236,7 @@ class Site:
     name: str
     timezone: str
     simulation: bool = False
+    signer: str = "file"
     ocpp: Ocpp = Ocpp()
     upstreams: tuple[Upstream, ...] = ()
     circuits: tuple[Circuit, ...]

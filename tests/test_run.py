@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import socket
 import sqlite3
@@ -104,6 +105,23 @@ def test_a_signing_key_that_others_can_read_is_refused(site: Path, tmp_path: Pat
     key.chmod(0o644)
     assert f"chmod 600 {key}" in refused(run(site, state))
     assert key.read_bytes() == before
+
+
+@pytest.mark.parametrize(("signer", "words"), [("tpm", "a TPM"), ("secure-element", "a secure element")])
+def test_a_signer_that_is_not_installed_or_has_no_pin_is_said(
+    site: Path, tmp_path: Path, signer: str, words: str
+) -> None:
+    """The site file asks for hardware: never a file in its place, and the sentence says what is missing."""
+    site.write_text(site.read_text().replace("[site]", f'[site]\nsigner = "{signer}"'))
+    told = refused(run(site, tmp_path / "state"))
+    installed = importlib.util.find_spec("pkcs11") is not None
+    assert (f"signing with {words} needs the PIN" if installed else f"signing with {words} is not installed") in told
+    assert not (tmp_path / "state" / "keys" / "gateway.pem").exists()
+
+
+def test_an_unknown_signer_is_a_mistake_of_the_site_file(site: Path, tmp_path: Path) -> None:
+    site.write_text(site.read_text().replace("[site]", '[site]\nsigner = "paper"'))
+    assert "signer" in refused(run(site, tmp_path / "state"))
 
 
 def test_a_state_directory_that_cannot_be_written_is_named(site: Path, tmp_path: Path) -> None:

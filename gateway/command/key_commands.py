@@ -32,7 +32,12 @@ def rotate_key(state: Path, runtime: Path) -> dict[str, Any]:
         if not alone:
             return ask(runtime, "keys.rotate", who=_who())
         with _database(state) as db:
-            simulation = meta.get(db, "kind") == "simulation"
+            simulation, signer_kind = meta.get(db, "kind") == "simulation", meta.get(db, "signer") or "file"
+        if signer_kind != "file":
+            raise UserError(
+                f"this site signs with its {signer_kind}: make a new key pair there with the maker's tool, "
+                "and start the gateway; the old public key stays listed"
+            )
         try:
             signer = FileSigner.open(state / "keys", simulation=simulation, now_ms=RealClock().utc_ms())
             before = signer.rotate(RealClock().utc_ms())

@@ -2,7 +2,7 @@
 
 Both speak PKCS#11: a TPM 2.0 through tpm2-pkcs11, an ATECC608 through the maker's cryptoauthlib. The token is labelled
 `zev-gateway` and holds one P-256 key pair of the same label, made with the maker's tool. Its PIN is the systemd
-credential `pkcs11-pin`.
+credential `pkcs11-pin`. `[site] signer` chooses it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from gateway.records.ecdsa_curves import SECP256R1
 from gateway.records.public_keys import PublicKey, read_bytes
 from gateway.records.signatures import read_raw
-from gateway.records.signing import FileSigner, KeyFileError, Signer, credential_path, key_id_of, list_public
+from gateway.records.signing import (
+    FileSigner,
+    KeyFileError,
+    RotatingSigner,
+    credential_path,
+    is_retired,
+    key_id_of,
+    list_public,
+    retire_key,
+)
 
 LABEL = "zev-gateway"
 PIN = "pkcs11-pin"
@@ -33,17 +42,44 @@ Load = Callable[[str], Any]
 
 
 class TokenSigner:
-    """The key of a token. Its signatures are not deterministic: the token draws its own numbers."""
+    """The key of a token. Its signatures are not deterministic: the token draws its own numbers.
 
-    def __init__(self, public: PublicKey, sign_digest: Callable[[bytes], bytes]) -> None:
+    A retired key stays in its token and is passed over: a file signs, until another key pair is in the token.
+    """
+
+    def __init__(
+        self, public: PublicKey, sign_digest: Callable[[bytes], bytes], directory: Path, words: str, *, simulation: bool
+    ) -> None:  # fmt: skip
         self._public, self._sign_digest = public, sign_digest
-        self._key_id = key_id_of(public.spki)
+        self._directory, self._words, self._simulation = directory, words, simulation
+        self._file: FileSigner | None = None
 
     @property
     def key_id(self) -> str:
-        return self._key_id
+        return self._file.key_id if self._file is not None else key_id_of(self._public.spki)
+
+    def rotate(self, now_ms: int) -> str:
+        """A token's key is made with its maker's tool. KeyFileError, but where a file signs in its place."""
+        if self._file is not None:
+            return self._file.rotate(now_ms)
+        raise KeyFileError(
+            f"the signing key lies in {self._words}: make a new pair named {LABEL} there with the maker's tool and "
+            "restart; the old public key stays listed"
+        )
+
+    def retire(self, now_ms: int) -> str:
+        """Never sign with this key again; a new one in a file signs at once. The id of the old one. KeyFileError."""
+        if self._file is not None:
+            return self._file.retire(now_ms)
+        before = self.key_id
+        fresh = FileSigner.fresh(self._directory, simulation=self._simulation, now_ms=now_ms)
+        retire_key(self._directory, before)
+        self._file = fresh
+        return before
 
     def sign(self, data: bytes) -> bytes:
+        if self._file is not None:
+            return self._file.sign(data)
         raw = self._sign_digest(hashlib.sha256(data).digest())
         numbers = read_raw(raw) if len(raw) == 64 else None
         if numbers is None:
@@ -51,12 +87,12 @@ class TokenSigner:
         return encode_dss_signature(*numbers)
 
     def public_spki(self) -> bytes:
-        return self._public.spki
+        return self._file.public_spki() if self._file is not None else self._public.spki
 
 
 def open_signer(
     kind: str, directory: Path, *, simulation: bool, now_ms: int | None, load: Load | None = None
-) -> Signer:
+) -> RotatingSigner:
     """The signer of a kind: `file` (also the systemd credential), `tpm`, `secure-element`. KeyFileError.
 
     `load` opens a PKCS#11 library by its path; left out, the extra `pkcs11` does.
@@ -67,7 +103,10 @@ def open_signer(
         raise KeyFileError(f"there is no signer {kind!r}: known are file, {', '.join(MODULES)}")
     variable, usual, words = MODULES[kind]
     library = os.environ.get(variable, usual)
-    signer = _open_token(load or _loader(words), library, words)
+    public, sign_digest = _open_token(load or _loader(words), library, words)
+    if is_retired(directory, key_id_of(public.spki)):
+        return FileSigner.open(directory, simulation=simulation, now_ms=now_ms)
+    signer = TokenSigner(public, sign_digest, directory, words, simulation=simulation)
     list_public(directory, signer.public_spki(), simulation=simulation, now_ms=now_ms)
     return signer
 
@@ -82,7 +121,8 @@ def _loader(words: str) -> Load:
     return lambda library: pkcs11.lib(library)
 
 
-def _open_token(load: Load, library: str, words: str) -> TokenSigner:
+def _open_token(load: Load, library: str, words: str) -> tuple[PublicKey, Callable[[bytes], bytes]]:
+    """The public key of the token, and what signs a digest with the private one. KeyFileError."""
     pin = credential_path(PIN)
     if pin is None:
         raise KeyFileError(f"signing with {words} needs the PIN of its token: give it as the systemd credential {PIN}")
@@ -99,7 +139,7 @@ def _open_token(load: Load, library: str, words: str) -> TokenSigner:
     key = read_bytes(_point(public), SECP256R1) if public is not None else None
     if private is None or key is None:
         raise KeyFileError(f"the token {LABEL} holds no P-256 key pair of that name: make it with the maker's tool")
-    return TokenSigner(key, lambda digest: bytes(private.sign(digest, mechanism=_ecdsa())))
+    return key, lambda digest: bytes(private.sign(digest, mechanism=_ecdsa()))
 
 
 def _is(key: Any, ability: str) -> bool:

@@ -47,6 +47,18 @@ class Signer(Protocol):
         ...
 
 
+class RotatingSigner(Signer, Protocol):
+    """A signer whose key can be replaced while it runs."""
+
+    def rotate(self, now_ms: int) -> str:
+        """Sign with a new key from now on; the id of the old one. KeyFileError."""
+        ...
+
+    def retire(self, now_ms: int) -> str:
+        """The same, and the old one never signs again, wherever it lies. KeyFileError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
     """One key that ever signed here. Times are UTC with a Z, empty where the clock was not known or the key signs.
@@ -103,6 +115,16 @@ class FileSigner:
         _refuse_other_kind(directory, signer.key_id, simulation=simulation)
         return signer
 
+    @classmethod
+    def fresh(cls, directory: Path, *, simulation: bool, now_ms: int) -> FileSigner:
+        """A new key in the file, whatever signed before. KeyFileError."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        try:
+            _install(directory, key, simulation=simulation, now_ms=now_ms)
+        except OSError as error:
+            raise KeyFileError(f"the new key cannot be written to {directory} ({error.strerror})") from error
+        return cls(key, directory, simulation=simulation, fixed=False)
+
     def rotate(self, now_ms: int) -> str:
         """Make a new key and sign with it from now on; the id of the old one. KeyFileError.
 
@@ -121,21 +143,13 @@ class FileSigner:
         A retired systemd credential stays where it is and is passed over: the new key is a file.
         """
         before = self._replace(now_ms)  # first: after a power cut in between the old one signs, and is retired again
-        known = _entries(self._directory)
-        try:
-            _write_list(self._directory, [replace(one, retired=one.retired or one.key_id == before) for one in known])
-        except OSError as error:
-            raise KeyFileError(f"the old key cannot be retired in {self._directory} ({error.strerror})") from error
+        retire_key(self._directory, before)
         return before
 
     def _replace(self, now_ms: int) -> str:
-        before, key = self._key_id, ec.generate_private_key(ec.SECP256R1())
-        try:
-            _install(self._directory, key, simulation=self._simulation, now_ms=now_ms)
-        except OSError as error:
-            raise KeyFileError(f"the new key cannot be written to {self._directory} ({error.strerror})") from error
+        before, fresh = self._key_id, FileSigner.fresh(self._directory, simulation=self._simulation, now_ms=now_ms)
         self._fixed = False
-        self._take(key)
+        self._take(fresh._key)
         return before
 
     @property
@@ -152,6 +166,21 @@ class FileSigner:
 def list_keys(directory: Path) -> list[dict[str, Any]]:
     """Every key that ever signed here, oldest first; what `zev-gateway keys` prints. KeyFileError if it is damaged."""
     return [asdict(entry) for entry in _entries(directory)]
+
+
+def retire_key(directory: Path, key_id: str) -> None:
+    """Say in the list that this key never signs again. KeyFileError."""
+    try:
+        _write_list(
+            directory, [replace(one, retired=one.retired or one.key_id == key_id) for one in _entries(directory)]
+        )  # fmt: skip
+    except OSError as error:
+        raise KeyFileError(f"the old key cannot be retired in {directory} ({error.strerror})") from error
+
+
+def is_retired(directory: Path, key_id: str) -> bool:
+    """Whether the list says that this key never signs again. KeyFileError where the list is damaged."""
+    return any(entry.retired for entry in _entries(directory) if entry.key_id == key_id)
 
 
 def key_id_of(spki: bytes) -> str:
@@ -183,8 +212,7 @@ def _load(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def _is_retired(directory: Path, credential: Path) -> bool:
-    key_id = key_id_of(_spki(_load(credential)))
-    return any(entry.retired for entry in _entries(directory) if entry.key_id == key_id)
+    return is_retired(directory, key_id_of(_spki(_load(credential))))
 
 
 def _install(directory: Path, key: ec.EllipticCurvePrivateKey, *, simulation: bool, now_ms: int | None) -> None:

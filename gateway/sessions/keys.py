@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.clock import iso
 from gateway.model import Clock, Connection, Event, Severity, Tell
 from gateway.records.doctor import Examination, Setting, examine
 from gateway.records.pins import Source, State
 from gateway.records.public_keys import PublicKey, read_key
-from gateway.records.signing import KeyFileError, Signer
+from gateway.records.signing import KeyFileError, RotatingSigner, Signer
 from gateway.sessions.passed_through import offer_key
 from gateway.site import Site
 from gateway.store import pins, records
 from gateway.store.database import Database
 from gateway.store.pins import KeyRow
-
-
-class RotatingSigner(Signer, Protocol):
-    """A signer whose key can be replaced while it runs."""
-
-    def rotate(self, now_ms: int) -> str:
-        """Sign with a new key from now on; the id of the old one. KeyFileError."""
-        ...
-
-    def retire(self, now_ms: int) -> str:
-        """The same, and the old one never signs again, wherever it lies. KeyFileError."""
-        ...
 
 
 def note_key(db: Connection, signer: Signer, at_ms: int) -> Event | None:

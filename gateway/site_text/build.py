@@ -46,6 +46,7 @@ def build_site(tables: Tables, tariff: Tariff) -> Site:
         name=tables.site.name,
         timezone=tables.site.timezone,
         simulation=tables.site.simulation,
+        signer=tables.site.signer,
         ocpp=_ocpp(tables.ocpp),
         upstreams=tuple(
             Upstream(

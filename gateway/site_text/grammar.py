@@ -52,6 +52,7 @@ class SiteTable(Table):
     name: Text
     timezone: Text = "Europe/Zurich"
     simulation: bool = False
+    signer: Literal["file", "tpm", "secure-element"] = "file"
 
 
 class OcppTable(Table):

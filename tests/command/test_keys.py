@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gateway.cli import main
 from gateway.command.session_list import open_state
 from gateway.command.verification import verify_store
+from gateway.store import meta
+from gateway.store.sqlite import connect
 
 Capture = pytest.CaptureFixture[str]
 
@@ -44,6 +46,17 @@ def test_a_rotation_lists_both_keys_and_old_records_stay_right(state: Path, caps
     assert (old["key_id"], new["key_id"]) == (answer["before"], answer["key_id"])
     assert old["valid_to"] == new["valid_from"]
     assert main(["verify", "--all", "--state", str(state)]) == 0
+
+
+def test_a_key_in_hardware_is_not_replaced_by_a_file(state: Path, capsys: Capture) -> None:
+    """Without a daemon the database says where this site signs."""
+    db = connect(state / "billing.db")
+    meta.put(db, "signer", "tpm")
+    db.close()
+    before = (state / "keys" / "gateway.pem").read_bytes()
+    assert main(["keys", "rotate", "--state", str(state)]) == 2
+    assert "signs with its tpm" in capsys.readouterr().err
+    assert (state / "keys" / "gateway.pem").read_bytes() == before
 
 
 def test_a_pinned_key_takes_the_place_of_the_old_one_which_stays(state: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -120,3 +120,30 @@ def test_a_token_without_the_key_and_a_library_that_fails(tmp_path: Path, pin: N
 
     with pytest.raises(KeyFileError, match="a TPM cannot be used"):
         opened("tpm", tmp_path, broken)
+
+
+def test_a_token_s_key_is_not_replaced_by_a_command(tmp_path: Path, pin: None) -> None:
+    signer = opened("tpm", tmp_path / "keys", lambda _: Token(PublicKey(), PrivateKey()))
+    with pytest.raises(KeyFileError, match="lies in a TPM: make a new pair named zev-gateway"):
+        signer.rotate(1_000)
+
+
+def test_a_retired_token_is_passed_over_and_a_file_signs(tmp_path: Path, pin: None) -> None:
+    """A card that was restored: the token's key may have signed the same pages on a newer copy."""
+    keys, token = tmp_path / "keys", Token(PublicKey(), PrivateKey())
+    signer = opened("secure-element", keys, lambda _: token)
+    own = signer.key_id
+    assert signer.retire(1_000) == own
+    fresh = signer.key_id
+    assert fresh != own
+    public = serialization.load_der_public_key(signer.public_spki())
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    public.verify(signer.sign(b"text"), b"text", ec.ECDSA(hashes.SHA256()))
+    listed = {entry["key_id"]: entry["retired"] for entry in list_keys(keys)}
+    assert listed == {own: True, fresh: False}
+    again = opened("secure-element", keys, lambda _: token)
+    assert again.key_id == fresh, "also after a restart"
+    assert signer.rotate(2_000) == fresh
+    newest = signer.key_id
+    assert signer.retire(3_000) == newest
+    assert [entry["key_id"] for entry in list_keys(keys) if not entry["valid_to"]] == [signer.key_id]
