@@ -1,4 +1,4 @@
-"""`session decide`, `period ...`, `import`, `purge`: what a person does to the bills; the daemon carries it out."""
+"""`session decide`, `period ...`, `epoch confirm`, `import`, `purge`: what a person does to the bills."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.command.control_client import ask
-from gateway.command.directories import UserError, run_dir
+from gateway.command.alone import act
+from gateway.command.directories import UserError
 from gateway.command.options import Json, Run, State, print_json
 
 session_app = typer.Typer(help="Decide about a session that is not billable by itself.", no_args_is_help=True)
@@ -20,6 +20,12 @@ epoch_app = typer.Typer(help="What came back with an old copy of the card.", no_
 
 Why = Annotated[str, typer.Option("--reason", help="why; it is kept for ever", metavar="TEXT")]
 Who = Annotated[str | None, typer.Option("--actor", help="who does it; else the user of this machine", metavar="NAME")]
+
+SiteFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="the site file, where no gateway runs; else the usual one", metavar="SITE.toml",
+                 readable=False),
+]  # fmt: skip
 
 AT_ONCE = 500
 """Values in one question, which is a line of at most 64 KiB. A fault in a later part leaves those before it taken."""
@@ -36,6 +42,7 @@ def decide(
     begin_wh: Annotated[int | None, typer.Option(help="begin register, where the session has none")] = None,
     end_wh: Annotated[int | None, typer.Option(help="end register")] = None,
     basis: Annotated[str, typer.Option(help="whose registers: meter or charger", metavar="meter|charger")] = "meter",
+    config: SiteFile = None,
     state: State = None,
     runtime: Run = None,
     as_json: Json = False,
@@ -43,9 +50,9 @@ def decide(
     """Bill it by registers that you stand for, or waive it. The signed records stay as they are."""
     registers = {"begin_wh": begin_wh, "end_wh": end_wh}
     given = {name: wh for name, wh in registers.items() if wh is not None}
-    body = ask(
-        run_dir(runtime), "session.decide", session=session, decision=decision, reason=reason, actor=_actor(actor),
-        basis=basis, **given,
+    body = act(
+        state, runtime, config, "session.decide", session=session, decision=decision, reason=reason,
+        actor=_actor(actor), basis=basis, **given,
     )  # fmt: skip
     said = f"{body['energy_wh']} Wh are billed" if body["bill"] else "it is waived"
     _answer(body, as_json, f"session {session}: {said} (version {body['version']})")
@@ -58,13 +65,14 @@ def close(
     reason: Why,
     actor: Who = None,
     accept_provisional: Annotated[bool, typer.Option(help="also with quarter hours that lack data")] = False,
+    config: SiteFile = None,
     state: State = None,
     runtime: Run = None,
     as_json: Json = False,
 ) -> int:
     """Nothing in it changes from now on; what comes late is named."""
-    body = ask(
-        run_dir(runtime), "period", act="close", period=period, reason=reason, actor=_actor(actor),
+    body = act(
+        state, runtime, config, "period", act="close", period=period, reason=reason, actor=_actor(actor),
         accept_provisional=accept_provisional,
     )  # fmt: skip
     unknown = body.get("unknown")
@@ -82,13 +90,14 @@ def reopen(
     rules: Annotated[
         str, typer.Option(help="kept: as it was in force then; current: by today's configuration", metavar="RULES")
     ] = "kept",
+    config: SiteFile = None,
     state: State = None,
     runtime: Run = None,
     as_json: Json = False,
 ) -> int:
     """What came late is applied, as new versions."""
-    body = ask(
-        run_dir(runtime), "period", act="reopen", period=period, reason=reason, actor=_actor(actor), rules=rules
+    body = act(
+        state, runtime, config, "period", act="reopen", period=period, reason=reason, actor=_actor(actor), rules=rules
     )  # fmt: skip
     _answer(body, as_json, f"{period} is open again (version {body['version']})")
     return 0
@@ -100,9 +109,16 @@ def _epoch() -> None:
 
 
 @epoch_app.command()
-def confirm(reason: Why, actor: Who = None, state: State = None, runtime: Run = None, as_json: Json = False) -> int:
+def confirm(
+    reason: Why,
+    actor: Who = None,
+    config: SiteFile = None,
+    state: State = None,
+    runtime: Run = None,
+    as_json: Json = False,
+) -> int:
     """You have checked what a restored copy lacks. The red line goes; who, when and why stay in the chain."""
-    done = ask(run_dir(runtime), "epoch.confirm", reason=reason, actor=_actor(actor))
+    done = act(state, runtime, config, "epoch.confirm", reason=reason, actor=_actor(actor))
     _answer(
         done, as_json, f"the copy that was found at {done['restored']} is checked: {done['actor']}: {done['reason']}"
     )
@@ -110,9 +126,9 @@ def confirm(reason: Why, actor: Who = None, state: State = None, runtime: Run = 
 
 
 @period_app.command("list")
-def list_periods(state: State = None, runtime: Run = None, as_json: Json = False) -> int:
+def list_periods(config: SiteFile = None, state: State = None, runtime: Run = None, as_json: Json = False) -> int:
     """Every period that was closed or reopened: who, when, why."""
-    found = ask(run_dir(runtime), "period", act="list")["periods"]
+    found = act(state, runtime, config, "period", act="list")["periods"]
     lines = [f"{one['period']}  {one['state']}  {one['at']}  {one['actor']}: {one['reason']}"
              + (f"  ({one['late']} quarter hours would change)" if one["late"] else "") for one in found]  # fmt: skip
     _answer({"periods": found}, as_json, "\n".join(lines) or "no period was ever closed")
@@ -126,6 +142,7 @@ def import_series(
     ],
     unit: Annotated[str | None, typer.Option(help="of the prices, such as CHF/kWh")] = None,
     vat_included: Annotated[bool | None, typer.Option("--vat-included/--without-vat")] = None,
+    config: SiteFile = None,
     state: State = None,
     runtime: Run = None,
     as_json: Json = False,
@@ -136,7 +153,7 @@ def import_series(
     values, result = _values(file), {"values": 0, "changed": 0}
     for first in range(0, len(values), AT_ONCE):
         part = values[first : first + AT_ONCE]
-        taken = ask(run_dir(runtime), "import", series=series, values=part, source=file.name, **given)
+        taken = act(state, runtime, config, "import", series=series, values=part, source=file.name, **given)
         result = {name: count + taken[name] for name, count in result.items()}
     _answer(result, as_json, f"{result['values']} quarter hours, {result['changed']} of them new or changed")
     return 0
@@ -144,12 +161,13 @@ def import_series(
 
 def purge(
     before: Annotated[str, typer.Option(help="at least four years ago, such as 2022-01-01", metavar="DAY")],
+    config: SiteFile = None,
     state: State = None,
     runtime: Run = None,
     as_json: Json = False,
 ) -> int:
     """Make room: old messages that the cloud has, old journal. Records and registers stay."""
-    result = ask(run_dir(runtime), "purge", before=before)
+    result = act(state, runtime, config, "purge", before=before)
     _answer(result, as_json, f"{result['outbox']} messages and {result['journal']} journal entries are gone")
     return 0
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from gateway.clock import RealClock
+from gateway.command.alone import somebody_answers
 from gateway.command.control_client import ask
 from gateway.command.directories import UserError, run_dir, state_dir
 from gateway.command.options import Json, Out, Run, State, deliver, print_json, too_old
@@ -59,7 +60,7 @@ def forget_command(
     if not yes:
         typer.confirm(f"Forget {tenant}? It cannot be undone", abort=True, err=True)
     folder, runtime_dir = state_dir(state), run_dir(runtime)
-    if (runtime_dir / "control.sock").exists():
+    if somebody_answers(runtime_dir / "control.sock"):
         answer = ask(runtime_dir, "person_forget", tenant=tenant)
     else:
         with state_lock(folder):

@@ -19,7 +19,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What was asked of a daemon that answers everything."""
     questions: list[dict[str, Any]] = []
 
-    def ask(_: Path, op: str, **args: Any) -> dict[str, Any]:
+    def act(_state: Any, _run: Any, _config: Any, op: str, **args: Any) -> dict[str, Any]:
         questions.append({"op": op, **args})
         return {"restored": "2026-06-13T09:45:00.000Z", "actor": "petra", "reason": "compared",
                 "bill": args.get("decision") == "bill", "energy_wh": 900, "version": 1, "consumption_wh": 10,
@@ -27,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 "periods": [{"period": "2026-04", "state": "closed", "at": "2026-05-02", "actor": "petra",
                              "reason": "bill", "late": 2}]}  # fmt: skip
 
-    monkeypatch.setattr(acting, "ask", ask)
+    monkeypatch.setattr(acting, "act", act)
     monkeypatch.setattr(acting.getpass, "getuser", lambda: "petra")
     return questions
 
