@@ -49,7 +49,7 @@ from gateway.sessions.settlement import Settlement
 from gateway.sessions.tracker import Tracker
 from gateway.site import Site
 from gateway.site_time import UNSURE
-from gateway.store import meta
+from gateway.store import meta, readings
 from gateway.store.database import Database, ForeignDatabaseError, NewerDatabaseError
 from gateway.store.lock import StateTakenError, hold
 from gateway.store.outbox import Identity
@@ -211,6 +211,7 @@ class Gateway:
         if self._control is not None:
             parts.append(("control socket", self._control.run))
         await self._keys.start()
+        self._meters.remember(await self._db.run(readings.last))
         # The cloud link ends last: its farewell names the heads of the lanes, after the last row of the others (I8).
         async with asyncio.TaskGroup() as last, asyncio.TaskGroup() as group:
             group.create_task(self._listen(), name="ocpp")

@@ -146,6 +146,7 @@ class Reading:
     `requested_ms`/`replied_ms` bracket the instant in site time. `raw` is the hex of the registers that hold the
     energy, as received. Energy is floored to Wh once, from the raw pattern (design rule 4). A value that the meter
     does not have is None. `range_wh` is where a register that is small enough to overflow begins again at 0.
+    `new_level`: its registers do not go on from the reading before, whatever they say: another meter, or a reset.
     """
 
     meter: str
@@ -161,6 +162,7 @@ class Reading:
     map_version: str = ""
     raw: str = ""
     range_wh: int | None = None
+    new_level: bool = False
 
 
 class MeterPort(Protocol):

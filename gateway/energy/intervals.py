@@ -47,11 +47,11 @@ def interpolated(before: Reading, after: Reading, boundary_ms: int) -> Known | N
     """The missing boundary value between two good readings of one meter, on the straight line between them.
 
     Only the shape is estimated: the readings on both sides are true, so is their difference. A register that reached
-    its range in between goes on from 0. None where the registers do not belong together (another serial, a register
-    that went back, an instant outside).
+    its range in between goes on from 0. None where the registers do not belong together (another serial, a new level, a
+    register that went back, an instant outside).
     """
     span_ms = after.requested_ms - before.requested_ms
-    if not before.requested_ms <= boundary_ms <= after.requested_ms or span_ms <= 0 or not same_meter(before, after):
+    if not before.requested_ms <= boundary_ms <= after.requested_ms or span_ms <= 0 or not goes_on(before, after):
         return None
     part_ms = boundary_ms - before.requested_ms
     import_wh = _between(before.import_wh, after.import_wh, before, after, part_ms)
@@ -68,6 +68,18 @@ def interpolated(before: Reading, after: Reading, boundary_ms: int) -> Known | N
 def same_meter(one: Reading, other: Reading) -> bool:
     """Whether two readings may be of one meter: a serial number that is not known contradicts nothing."""
     return one.serial is None or other.serial is None or one.serial == other.serial
+
+
+def goes_on(before: Reading, after: Reading) -> bool:
+    """Whether the register of `after` counts on from that of `before`, as far as is known."""
+    return same_meter(before, after) and not after.new_level
+
+
+def exchange(before: Reading, after: Reading) -> str:
+    """What was exchanged for what, in words: by serial numbers, or by registers where they do not tell."""
+    if not same_meter(before, after):
+        return f"{before.serial} was exchanged for {after.serial}"
+    return f"the register at {before.import_wh} Wh was exchanged for one at {after.import_wh} Wh"
 
 
 def _between(low_wh: int | None, high_wh: int | None, before: Reading, after: Reading, part_ms: int) -> int | None:
@@ -127,8 +139,8 @@ def begun(meter: str, chain: Sequence[Known], problems: Sequence[str] = (), last
 def measured(chain: Sequence[Known], problems: Sequence[str] = (), lasting: Sequence[str] = ()) -> Measured:
     """The energy along the known readings of one meter, oldest first.
 
-    Between two readings of different serials nothing is counted and it is noted: the time without a meter is not
-    invented. `problems` and `lasting` are those the caller knows of, such as a missing boundary.
+    Between two readings of different serials, or where a new level begins, nothing is counted and it is noted: the time
+    without a meter is not invented. `problems` and `lasting` are those the caller knows of, such as a missing boundary.
     """
     has_export = all(known.reading.export_wh is not None for known in chain)
     import_wh, export_wh = 0, 0
@@ -138,6 +150,12 @@ def measured(chain: Sequence[Known], problems: Sequence[str] = (), lasting: Sequ
         before, after = one.reading, other.reading
         if not same_meter(before, after):
             notes.append(f"meter {before.meter}: swapped, {before.serial} by {after.serial}; not metered in between")
+            continue
+        if after.new_level:
+            notes.append(
+                f"meter {before.meter}: swapped or reset, {before.import_wh} by {after.import_wh} Wh; "
+                "not metered in between"
+            )
             continue
         imported = _advance(before.import_wh, after.import_wh, before, after)
         exported = _advance(before.export_wh, after.export_wh, before, after) if has_export else 0

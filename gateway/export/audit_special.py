@@ -132,7 +132,8 @@ class Registers:
 
 
 def _one_meter(one: Row, other: Row) -> bool:
-    return None in (one.get("serial"), other.get("serial")) or one["serial"] == other["serial"]
+    same = None in (one.get("serial"), other.get("serial")) or one["serial"] == other["serial"]
+    return same and not other.get("new_level", False)
 
 
 def _advance(one: Row, other: Row, name: str) -> int | None:

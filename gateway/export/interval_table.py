@@ -69,6 +69,8 @@ def _interval(body: Mapping[str, Any], start_ms: int, zone: ZoneInfo, places: _P
             if first is None and last is None and (name == "export_wh" or low or high):
                 continue
             wh, quality = _difference(low, high, first, last, "partial" if begins else state)
+            if wh is not None and any(text.startswith(f"meter {meter}: swapped") for text in body["missing"]):
+                wh, quality = None, "meter swapped"
             if wh is None and obis == TAKEN and meter in shares:
                 wh, quality = shares[meter]["wh"], "estimated"
             sun = suns.get(meter) if obis == TAKEN and wh is not None else None

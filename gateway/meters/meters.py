@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.meters.bus import BusTask
@@ -45,6 +45,12 @@ class Meters:
         async with asyncio.TaskGroup() as group:
             for name, bus in self._buses.items():
                 group.create_task(bus.run(), name=f"bus {name}")
+
+    def remember(self, newest: Mapping[str, Reading]) -> None:
+        """The newest readings of the run before this one: a meter that was exchanged meanwhile shows by them."""
+        for meter, reading in newest.items():
+            if meter in self._stations:
+                self._stations[meter].remember(reading)
 
     def latest(self, meter: str) -> Reading | None:
         """The newest good reading, however old."""

@@ -14,6 +14,9 @@ A jump that the fuse allows may still be another meter's register. Where it is m
 where no power is shown, than the connector delivers) the reading waits until the serial number has been asked again,
 which happens at once. What stays below that, at most `SUSPECT_WH` and two steps of the register, is noticed when the
 serial number is read anyway, within 5 min; so much of a new meter's level may then stand as the old one's.
+
+A level that came by more than the fuse lets pass stays a changed one: that so much could have flowed a while later
+explains nothing. The first level after a start is held against what stood before it (`another_level`).
 """
 
 from __future__ import annotations
@@ -38,6 +41,12 @@ SUSPECT_SHARE = 1.25
 
 ROLLOVER_FROM = 99
 """A register may begin again at 0 only from this percentage of its range on."""
+
+FRESH_S = 120.0
+"""A reading goes on from a doubted one that is at most so old (site seconds); later it may as well follow the good."""
+
+SPARE_WH = 200
+"""Two steps of the coarsest register, and then some."""
 
 SUSPECT_S = 20.0
 """A reading waits at most so long for the serial number (site seconds); then the level is believed."""
@@ -97,7 +106,8 @@ class Limits:
 class Trust:
     """What is known of one meter: the last good reading, and a level that would like to replace it.
 
-    `unmoved_wh` is what power says has flowed since the energy last moved, up to `seen_s`.
+    `unmoved_wh` is what power says has flowed since the energy last moved, up to `seen_s`. `jumped`: the rival lay
+    higher than any fuse let pass when it came; `rolled`: it may be a register that began again at 0.
     """
 
     good: Sample | None = None
@@ -105,6 +115,8 @@ class Trust:
     rival_since_s: float = 0.0
     seen_s: float = 0.0
     unmoved_wh: float = 0.0
+    jumped: bool = False
+    rolled: bool = False
 
     def unnamed(self, named_s: float | None) -> bool:
         """Whether a level waits that came after the serial number was last read (at `named_s`)."""
@@ -113,10 +125,11 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`reason` None: good. `rebased` is the old register where a new level was accepted."""
+    """`reason` None: good. `rebased` is the old register where a new level was accepted; it may have `rolled` over."""
 
     reason: Reason | None
     rebased: Sample | None = None
+    rolled: bool = False
 
 
 GOOD = Verdict(None)
@@ -136,9 +149,11 @@ def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]
     if _rolls_over(trust.good, sample, limits):
         return _follows(trust, sample, limits)
     reason = _contradiction(trust.good, sample, limits)
+    if reason is None and _goes_on_from_jump(trust, sample, limits):
+        reason = Reason.JUMP
     if reason is None and _waits_for_name(trust, sample, limits):
         since_s = sample.from_s if trust.rival is None else trust.rival_since_s
-        return replace(trust, rival=sample, rival_since_s=since_s), Verdict(Reason.UNNAMED)
+        return replace(trust, rival=sample, rival_since_s=since_s, jumped=False), Verdict(Reason.UNNAMED)
     if reason is None:
         return _follows(trust, sample, limits)
     return _rivals(trust, sample, limits, reason)
@@ -158,6 +173,19 @@ def _contradiction(before: Sample, sample: Sample, limits: Limits) -> Reason | N
     return None
 
 
+def _goes_on_from_jump(trust: Trust, sample: Sample, limits: Limits) -> bool:
+    """Whether a level goes on that no fuse let pass: time has gone by since, but nothing like it has flowed.
+
+    Not of one that fell: two requests that cross let a register fall by a Wh, and the next reading is above both.
+    """
+    before, rival = trust.good, trust.rival
+    if before is None or rival is None or not trust.jumped or sample.from_s - rival.from_s > FRESH_S:
+        return False
+    shown = before.power_w is not None and sample.power_w is not None
+    explained = shown and not _unexplained(before, sample, limits)
+    return _contradiction(rival, sample, limits) is None and not explained
+
+
 def _waits_for_name(trust: Trust, sample: Sample, limits: Limits) -> bool:
     """Whether a plausible reading says more than can be explained, and its meter has not told its name since."""
     before = trust.good
@@ -166,6 +194,10 @@ def _waits_for_name(trust: Trust, sample: Sample, limits: Limits) -> bool:
         return False
     if trust.rival is not None and sample.from_s - trust.rival_since_s >= SUSPECT_S:
         return False
+    return _unexplained(before, sample, limits)
+
+
+def _unexplained(before: Sample, sample: Sample, limits: Limits) -> bool:
     explained_wh = _explained_wh(before, sample, limits)
     pairs = ((before.import_wh, sample.import_wh), (before.export_wh, sample.export_wh))
     return any(old is not None and new is not None and new - old > explained_wh for old, new in pairs)
@@ -186,14 +218,33 @@ def _rolls_over(before: Sample, sample: Sample, limits: Limits) -> bool:
 
     Not at the exact zero: a meter that answers zeros is no meter that rolls over, and the next Wh tells.
     """
+    unrolled = _unrolled(before, sample, limits)
+    return unrolled is not None and bool(sample.import_wh) and not _unexplained(before, unrolled, limits)
+
+
+def _unrolled(before: Sample, sample: Sample, limits: Limits) -> Sample | None:
+    """`sample` as if its register had no end, where the fuse lets pass what has flowed then."""
     low_wh, high_wh, range_wh = before.import_wh, sample.import_wh, limits.range_wh
-    if not low_wh or not high_wh or range_wh is None or high_wh >= low_wh or sample.serial != before.serial:
-        return False
+    if not low_wh or high_wh is None or range_wh is None or high_wh >= low_wh or sample.serial != before.serial:
+        return None
     if (sample.export_wh or 0) < (before.export_wh or 0) or not range_wh * ROLLOVER_FROM < low_wh * 100:
-        return False
+        return None
     unrolled = replace(sample, import_wh=high_wh + range_wh)
-    explained_wh = _explained_wh(before, sample, limits)
-    return _contradiction(before, unrolled, limits) is None and high_wh + range_wh - low_wh <= explained_wh
+    return unrolled if _contradiction(before, unrolled, limits) is None else None
+
+
+def another_level(before: Sample, sample: Sample, limits: Limits, away_s: float | None) -> bool:
+    """Whether the registers of `sample` cannot go on from those of `before`, which another run has read.
+
+    `away_s` is how long ago that was; None where no clock tells. Then only a register that fell says something.
+    """
+    may_wh = None if away_s is None else limits.possible_w * away_s / 3600 + SPARE_WH
+    pairs = ((before.import_wh, sample.import_wh), (before.export_wh, sample.export_wh))
+    moved = [new - old for old, new in pairs if old is not None and new is not None]
+    low_wh, range_wh = before.import_wh or 0, limits.range_wh or 0
+    if moved and moved[0] < 0 and range_wh and low_wh * 100 > range_wh * ROLLOVER_FROM:
+        moved[0] += range_wh
+    return any(wh < 0 or (may_wh is not None and wh > may_wh) for wh in moved)
 
 
 def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:
@@ -230,10 +281,12 @@ def _rivals(trust: Trust, sample: Sample, limits: Limits, reason: Reason) -> tup
     # A first reading of the new level was taken before anybody had asked who answers there: it bears the old name.
     known = rival is not None and rival.serial in (sample.serial, before.serial)
     if rival is None or _contradiction(rival, sample, limits) is not None or not known:
-        return replace(trust, rival=sample, rival_since_s=sample.from_s), Verdict(reason)
+        rolled = _unrolled(before, sample, limits) is not None
+        jumped = reason is Reason.JUMP
+        return replace(trust, rival=sample, rival_since_s=sample.from_s, jumped=jumped, rolled=rolled), Verdict(reason)
     held_s = sample.from_s - trust.rival_since_s
     dead_zero = not swapped and not sample.import_wh and not sample.export_wh
     unnamed = trust.unnamed(sample.named_s) and held_s < UNNAMED_S
     if dead_zero or (not swapped and (held_s < CONFIRM_S or unnamed)):
         return replace(trust, rival=sample), Verdict(reason)
-    return Trust(good=sample, seen_s=sample.to_s), Verdict(None, rebased=before)
+    return Trust(good=sample, seen_s=sample.to_s), Verdict(None, rebased=before, rolled=trust.rolled)

@@ -9,18 +9,19 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import attrgetter
 
 from gateway.meters.answer import Answer
 from gateway.meters.meter_model import ENERGY_NAMES, MeterModel, Span
-from gateway.meters.quality import Limits, Reason, Sample, Trust, all_equal, judge
+from gateway.meters.quality import Limits, Reason, Sample, Trust, all_equal, another_level, judge
 from gateway.meters.registers import Decoded, Words, decode, decode_serial, in_range, same_serial, step_wh
 from gateway.meters.slices import Slices, slices
 from gateway.meters.words import energy_of, shown_wh
 from gateway.model import INTERVAL_MS, Clock, Event, Reading, Severity, Tell
 from gateway.site import Meter
+from gateway.site_time import UNSURE
 
 Listener = Callable[[Reading], None]
 _requested_ms = attrgetter("requested_ms")
@@ -63,6 +64,7 @@ class Station:
         self._tell = tell
         self._emit = emit
         self._trust = Trust()
+        self._before: Reading | None = None
         self._named_s: float | None = None
         self._told: set[Reason] = set()
         self._unused = 0
@@ -78,6 +80,10 @@ class Station:
     def wants_name(self) -> bool:
         """Whether a changed level waits for the serial number, or a wrong one answers: until it does no more."""
         return self._foreign_serial() or self._trust.unnamed(self._named_s)
+
+    def remember(self, before: Reading) -> None:
+        """The newest reading of the run before this one: the first level of this run is held against it."""
+        self._before = before
 
     def series(self, from_ms: int, to_ms: int) -> Sequence[Reading]:
         """Good readings requested in [from_ms, to_ms], oldest first."""
@@ -139,9 +145,25 @@ class Station:
         if verdict.reason is not None:
             self._quarantine(reading, verdict.reason)
             return None
+        new_level = verdict.rebased is not None and not verdict.rolled
         if verdict.rebased is not None:
             self._tell_rebased(verdict.rebased, reading)
-        return self._keep(reading)
+        elif self._before is not None and self._trust.good is sample:
+            new_level = self._begins_anew(self._before, sample, reading, limits)
+        return self._keep(replace(reading, new_level=new_level) if new_level else reading)
+
+    def _begins_anew(self, before: Reading, sample: Sample, reading: Reading, limits: Limits) -> bool:
+        """Whether the first level of this run is not that of the run before; another serial number says so itself."""
+        self._before = None
+        if before.serial is not None and self.serial is not None and not same_serial(before.serial, self.serial):
+            return False
+        sure = before.quality not in UNSURE and reading.quality not in UNSURE
+        away_s = (reading.replied_ms - before.requested_ms) / 1000 if sure else None
+        stood = Sample(0.0, 0.0, before.import_wh, before.export_wh, None, before.serial)
+        if (away_s is not None and away_s < 0) or not another_level(stood, sample, limits, away_s):
+            return False
+        self._tell_rebased(stood, reading)
+        return True
 
     def _slices_of(self, blocks: tuple[Span, ...]) -> Slices:
         found = self._slices.get(blocks)

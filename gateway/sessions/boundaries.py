@@ -8,7 +8,6 @@ hours, not their sum.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from gateway.clock import iso
 from gateway.energy.intervals import boundary_of, is_boundary_reading
@@ -22,10 +21,6 @@ MAX_HELD = 192
 MAX_SINGLE = 2_000
 """Readings beside a gap, a swap or a step that wait for the disk; further ones are not kept."""
 
-MS_PER_HOUR = 3_600_000
-SPARE_WH = 200
-"""Two steps of the coarsest register, and then some."""
-
 GAP_MS = 120_000
 """Without a reading for this long the readings on both sides of the gap are kept singly."""
 
@@ -33,9 +28,8 @@ GAP_MS = 120_000
 class Boundaries:
     """The readings of one run of the gateway, as far as they are not on disk."""
 
-    def __init__(self, meters: Sequence[str], possible_w: Mapping[str, int] | None = None) -> None:
+    def __init__(self, meters: Sequence[str]) -> None:
         self._meters = tuple(meters)
-        self._possible_w = possible_w or {}
         self._held: dict[int, dict[str, Reading]] = {}
         self._from_k = 0
         self._first: dict[str, Reading] = {}
@@ -127,27 +121,17 @@ class Boundaries:
         if last is None or last.requested_ms > reading.requested_ms:
             self._keep(reading, "gap" if known else "first")
             return None
-        short = reading.requested_ms - last.requested_ms <= GAP_MS and not self._begins_anew(last, reading)
-        if known and not _swapped(last, reading) and short:
+        short = reading.requested_ms - last.requested_ms <= GAP_MS
+        if known and short and not reading.new_level and not _swapped(last, reading):
             return None
         return self._gap(last, reading)
 
     def _gap(self, last: Reading, reading: Reading) -> Event | None:
         swapped = _swapped(last, reading)
-        why = "swap" if swapped else "gap"
-        # Over a whole quarter hour the same two registers might look like a rollover.
-        anew = self._begins_anew(last, reading)
-        self._keep(replace(last, range_wh=None) if anew else last, f"before_{why}")
+        why = "swap" if swapped or reading.new_level else "gap"
+        self._keep(last, f"before_{why}")
         self._keep(reading, f"after_{why}")
         return swap_event(last, reading) if swapped else None
-
-    def _begins_anew(self, last: Reading, reading: Reading) -> bool:
-        """Whether the register fell further than what can have flowed since explains: another meter, or a reset."""
-        low_wh, high_wh, possible_w = last.import_wh, reading.import_wh, self._possible_w.get(reading.meter)
-        if low_wh is None or high_wh is None or high_wh >= low_wh or last.range_wh is None or possible_w is None:
-            return False
-        flowed_wh = (high_wh - low_wh) % last.range_wh
-        return flowed_wh > possible_w * (reading.replied_ms - last.requested_ms) / MS_PER_HOUR + SPARE_WH
 
     def _keep(self, reading: Reading, why: str) -> None:
         if len(self._single) < MAX_SINGLE:

@@ -57,7 +57,7 @@ def end_of(
         db, cursor, session.charger, session.connector, first.requested_ms
     ):  # another session there may have begun before this reading: its start decides
         return None
-    return _ended(db, session, session.meter, first)
+    return _ended(db, session, session.meter, first, known)
 
 
 def waits_event(session: Session, known: Sequence[Reading], now_ms: int) -> Event | None:
@@ -95,15 +95,18 @@ def _in_the_past(
     around = [*known, *(one for one in _kept_around(db, meter, at_ms) if _is_named(session, one))]
     flat = machine.flat_around(around, at_ms)
     if flat is not None:
-        return _ended(db, session, meter, flat)
+        return _ended(db, session, meter, flat, known)
     if any(one.requested_ms > at_ms for one in around):
         return End(machine.without_end(session, Reason.CHARGER_ONLY), None)
     return None
 
 
-def _ended(db: Connection, session: Session, meter: str, reading: Reading) -> End:
+def _ended(db: Connection, session: Session, meter: str, reading: Reading, known: Sequence[Reading]) -> End:
     same = session.meter_serial is not None or reading.serial in (None, *_names_before(db, meter, session.begin_ms))
-    return End(machine.end_reading(session, reading, same_meter=same), reading)
+    since_ms, until_ms = session.begin_ms + 1, reading.requested_ms + 1
+    meanwhile = [*known, *readings.kept_between(db, meter, since_ms, until_ms), reading]
+    went_on = not any(one.new_level and since_ms <= one.requested_ms < until_ms for one in meanwhile)
+    return End(machine.end_reading(session, reading, same_meter=same, went_on=went_on), reading)
 
 
 def _names_before(db: Connection, meter: str, at_ms: int) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.clock import iso
 from gateway.energy.battery import Tanks
-from gateway.energy.intervals import Known, Measured, begun, boundary_of, interpolated, measured, same_meter
+from gateway.energy.intervals import Known, Measured, begun, boundary_of, exchange, goes_on, interpolated, measured
 from gateway.energy.quarter import Quarter, SessionCut, settle, with_community
 from gateway.energy.tariff import class_of, in_force
 from gateway.model import Connection, Event, Reading, Stamp, TimeQuality
@@ -321,11 +321,7 @@ def _lacking(db: Connection, meter: str, lacking: Sequence[tuple[int, str]]) -> 
         if before is None or after is None:
             open_.append(f"meter {meter}: no reading at the {side}")
             continue
-        what = (
-            "its register began anew"
-            if same_meter(before, after)
-            else f"{before.serial} was exchanged for {after.serial}"
-        )
+        what = "its register began anew" if goes_on(before, after) else exchange(before, after)
         lasting.append(
             f"meter {meter}: at the {side} {what}; what was counted from {iso(before.requested_ms)} to "
             f"{iso(after.requested_ms)} is not known"

@@ -208,10 +208,11 @@ def stopped(session: Session, stop: Stop) -> Session:
     )  # fmt: skip
 
 
-def end_reading(session: Session, reading: Reading, *, same_meter: bool = True) -> Session:
+def end_reading(session: Session, reading: Reading, *, same_meter: bool = True, went_on: bool = True) -> Session:
     """The end register is there: the session is billable if begin and end belong together.
 
-    `same_meter` is False where the begin names no meter and nothing shows that it was the one that the end names.
+    `same_meter` is False where the begin names no meter and nothing shows that it was the one that the end names;
+    `went_on`, where a register that does not count on from the one before was read in between.
     """
     state = next_state(session.state, Kind.END_READING)
     in_the_past = session.stopped_in_the_past
@@ -223,10 +224,10 @@ def end_reading(session: Session, reading: Reading, *, same_meter: bool = True) 
         end_wh=reading.import_wh,
         end_provenance="meter",
     )
-    return _judged(ended, reading, same_meter)
+    return _judged(ended, reading, same_meter, went_on)
 
 
-def _judged(ended: Session, reading: Reading, same_meter: bool) -> Session:
+def _judged(ended: Session, reading: Reading, same_meter: bool, went_on: bool) -> Session:
     reason: Reason | None = None
     if ended.begin_wh is None or ended.begin_provenance != "meter":
         reason = Reason.NO_BEGIN
@@ -234,6 +235,8 @@ def _judged(ended: Session, reading: Reading, same_meter: bool) -> Session:
         reason = Reason.SWAPPED
     elif reading.import_wh is None or reading.import_wh < ended.begin_wh:
         reason = Reason.WENT_BACK
+    elif not went_on:
+        reason = Reason.SWAPPED
     return replace(ended, billable=reason is None, unbillable_reason=reason.value if reason else None)
 
 

@@ -19,7 +19,7 @@ from gateway.sessions.intake import CURSOR
 from gateway.sessions.quarters import Quarters, Settled
 from gateway.sessions.restamping import restamp, step_event
 from gateway.sessions.rules import of_site
-from gateway.site import Site, possible_w
+from gateway.site import Site
 from gateway.store import intervals, meta, readings, rules, sessions
 from gateway.store.database import Database
 from gateway.store.outbox import Identity
@@ -61,7 +61,7 @@ class Settlement:
         self._quarters = Quarters(site, who, world.random)
         self._rules = of_site(site).dump()
         self._meters = [meter.id for meter in site.meters]
-        self._boundaries = Boundaries(self._meters, {meter.id: possible_w(site, meter) for meter in site.meters})
+        self._boundaries = Boundaries(self._meters)
         self._next_k: int | None = None
         self._restored = False
         self._held_told = False

@@ -17,7 +17,7 @@ def plain(reading: Reading) -> dict[str, Any]:
     """The fields that have a value, ready for JSON."""
     values = {field.name: getattr(reading, field.name) for field in fields(Reading)}
     values["quality"] = reading.quality.value
-    return {name: value for name, value in values.items() if value not in (None, "")}
+    return {name: value for name, value in values.items() if value not in (None, "") and value is not False}
 
 
 def of_plain(values: Mapping[str, Any]) -> Reading:

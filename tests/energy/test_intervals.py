@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -59,6 +60,19 @@ def test_example_6_a_meter_swap() -> None:
     assert energy.import_wh == 368
     assert energy.problems == ()
     assert "swapped, A by B" in energy.notes[0]
+
+
+def test_a_new_level_counts_nothing_of_what_lies_between() -> None:
+    """A meter that tells no serial number was exchanged; it went up, or down."""
+    for level in (930, 12):
+        new = replace(reading(480_000, level, None), new_level=True)
+        chain = [reading(0, 500, None), reading(360_000, 712, None), new, reading(QUARTER, level + 40, None)]
+        energy = measured([Known(one) for one in chain])
+        assert (energy.import_wh, energy.problems) == (252, ())
+        assert energy.notes == (f"meter m: swapped or reset, 712 by {level} Wh; not metered in between",)
+        assert interpolated(chain[1], new, 400_000) is None
+    went_on = interpolated(new, chain[3], 500_000)
+    assert went_on is not None
 
 
 def test_nothing_is_estimated_across_a_swap_or_a_reset() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -91,6 +92,16 @@ def test_a_swapped_meter_counts_on_both_sides(empty: Connection) -> None:
         )
     counted = Registers(empty).count(0, "m", row(0, 10_000), row(900_000, 207, serial="B"))
     assert counted == (178 + 190, None, [("A", 10_000, 10_178), ("B", 17, 207)])
+
+
+def test_a_new_level_counts_on_both_sides_and_nothing_in_between(empty: Connection) -> None:
+    """A meter without a serial number was exchanged for one that had counted more."""
+    rows = [row(300_000, 10_178, serial=None), row(400_000, 90_000, serial=None, new_level=True)]
+    for one in rows:
+        text = "INSERT INTO kept_reading (meter, requested_ms, reading) VALUES ('m', ?, ?)"
+        empty.execute(text, (one["requested_ms"], json.dumps(one)))
+    counted = Registers(empty).count(0, "m", row(0, 10_000, serial=None), row(900_000, 90_207, serial=None))
+    assert counted == (178 + 207, None, [(None, 10_000, 10_178), (None, 90_000, 90_207)])
 
 
 def test_a_missed_boundary_lies_on_the_straight_line(empty: Connection) -> None:

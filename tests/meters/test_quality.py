@@ -2,10 +2,22 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.meters.quality import CONFIRM_S, UNNAMED_S, Limits, Reason, Sample, Trust, Verdict, all_equal, judge
+from gateway.meters.quality import (
+    CONFIRM_S,
+    UNNAMED_S,
+    Limits,
+    Reason,
+    Sample,
+    Trust,
+    Verdict,
+    all_equal,
+    another_level,
+    judge,
+)
 
 LIMITS = Limits(possible_w=48_000, step_wh=1)
 
@@ -84,6 +96,31 @@ def test_a_new_level_is_believed_when_it_has_held_and_is_told_with_the_old_regis
     assert good[0].rebased is not None
     assert good[0].rebased.import_wh == 99_999_990
     assert good[1:] == [Verdict(None)] * (len(good) - 1)
+
+
+def test_a_jump_that_no_fuse_lets_pass_is_another_level_also_when_time_has_passed() -> None:
+    """Seed 20058: 218 Wh in 5 s, then 4.6 kW. 15 s later the fuse would have let them pass, and they were billed."""
+    later = [sample(10.0 + 5 * n, 16_618 + 6 * n, power=4_600) for n in range(14)]
+    trust, verdicts = settled(), []
+    for one in later:
+        trust, verdict = judge(trust, one, LIMITS)
+        verdicts.append(verdict)
+    assert [verdict.reason for verdict in verdicts[:12]] == [Reason.JUMP] * 12
+    assert [verdict.rebased is not None for verdict in verdicts] == [False] * 12 + [True, False]
+
+
+def test_a_meter_that_shows_no_power_has_another_level_too_and_an_old_wrong_value_explains_nothing() -> None:
+    jump = [replace(sample(10.0 + 5 * n, 17_000 + n), power_w=None) for n in range(14)]
+    assert run(*jump, trust=settled())[1] == [Reason.JUMP] * 12 + [None] * 2
+    assert run(sample(10, 17_000), sample(3610, 40_000, power=10_000), trust=settled())[1] == [Reason.JUMP, None]
+
+
+def test_a_value_of_another_register_does_not_delay_what_follows_the_good_one() -> None:
+    """The wrong value was only a little above or below what the register then says."""
+    assert run(sample(10, 16_700), sample(15, 16_401), trust=settled())[1] == [Reason.JUMP, None]
+    for power in (0, None):  # requests that cross
+        crossed = [replace(sample(at_s, wh), power_w=power) for at_s, wh in ((10, 16_399), (11, 16_401))]
+        assert run(*crossed, trust=settled())[1] == [Reason.FALL, None]
 
 
 def test_another_serial_with_another_level_is_believed_at_the_second_reading_even_at_zero() -> None:
@@ -280,3 +317,44 @@ def test_what_falls_otherwise_is_no_rollover() -> None:
     assert judge(low, sample(5, 1), replace(LIMITS, range_wh=1_002))[1].reason is None
     assert judge(low, sample(5, 1), replace(LIMITS, range_wh=1_020))[1].reason is Reason.FALL
     assert judge(exporting, sample(5, 1, export=4), ROLLS)[1].reason is Reason.FALL
+
+
+def test_a_rollover_that_was_not_seen_at_once_is_no_other_level() -> None:
+    """The meter was silent for 5 min while a car charged that has left since: power does not explain it, the fuse does.
+
+    A level that the fuse rules out is another one, however long it stays."""
+    for first_s, wh, rolled in ((300, 400, True), (5, 400, False)):
+        trust, verdict = Trust(good=sample(0, FULL - 7), seen_s=0.1), Verdict(Reason.FALL)
+        at_s = float(first_s)
+        while verdict.reason is not None:
+            trust, verdict = judge(trust, sample(at_s, wh), ROLLS)
+            at_s += 5
+        assert (verdict.rebased is not None, verdict.rolled) == (True, rolled)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "away_s", "another"),
+    [
+        (16_400, 16_400, 60.0, False),
+        (16_400, 17_400, 60.0, False),
+        (16_400, 17_401, 60.0, True),
+        (16_400, 900_000, None, False),
+        (16_400, 16_399, 60.0, True),
+        (16_400, 16_399, None, True),
+        (999_600, 100, 60.0, False),
+        (999_600, 2_000, 60.0, True),
+        (980_000, 100, 60.0, True),
+    ],
+)
+def test_the_first_level_after_a_start_is_another_one_where_it_cannot_have_come_of_the_last(
+    before: int, after: int, away_s: float | None, another: bool
+) -> None:
+    """48 kW for a minute are 800 Wh, 200 are to spare. Seed 124: a meter near its range, exchanged meanwhile."""
+    limits = replace(LIMITS, range_wh=1_000_000)
+    assert another_level(sample(0, before), sample(0, after), limits, away_s) is another
+
+
+def test_an_export_register_that_fell_is_another_level_too() -> None:
+    assert another_level(sample(0, 5, export=9), sample(0, 5, export=8), LIMITS, None)
+    assert another_level(sample(0, 5, export=9), sample(0, 5, export=5_000), LIMITS, 60.0)
+    assert not another_level(sample(0, 5, export=9), sample(0, 5, export=9), LIMITS, 60.0)

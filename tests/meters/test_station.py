@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from gateway.clock import Scale, ScaledClock
 from gateway.meters.answer import Answer, Outcome
 from gateway.meters.meter_model import ENERGY_NAMES, Span
 from gateway.meters.model_map import load_model
 from gateway.meters.station import Station
-from gateway.model import INTERVAL_MS, Event, Tell
+from gateway.model import INTERVAL_MS, Event, Reading, Tell, TimeQuality
 from gateway.site import Meter
 
 MODEL = load_model("iem3155")
@@ -27,6 +29,14 @@ def told(event: Event) -> None:
 def station(tell: Tell = told) -> Station:
     meter = Meter(id="m1", model="iem3155", bus="lan", unit=1, role="charger")
     return Station(meter, MODEL, 50_000, ScaledClock(Scale(0, 0.0, 1.0)), tell, lambda reading: None)
+
+
+def knowing(before_wh: int, at_s: int, events: list[Event], quality: TimeQuality = TimeQuality.NTP) -> Station:
+    """A station after a start; the run before has read `before_wh` last."""
+    meter = Meter(id="m1", model="iem3155", bus="lan", unit=1, role="charger")
+    one = Station(meter, MODEL, 48_000, ScaledClock(Scale(0, 0.0, 1.0)), events.append, lambda reading: None)
+    one.remember(Reading("m1", at_s * 1000, at_s * 1000 + 40, quality, before_wh, 0))
+    return one
 
 
 def take(one: Station, at_s: int, wh: int) -> None:
@@ -62,3 +72,36 @@ def test_readings_that_are_not_used_are_told_once_and_that_they_are_good_again()
     assert events[-1].keep
     take(one, 100, 0)
     assert [event.kind for event in events][2:] == ["reading_quarantined"]
+
+
+@pytest.mark.parametrize(
+    ("first_wh", "quality", "another"),
+    [
+        (5_900, TimeQuality.NTP, False),
+        (6_100, TimeQuality.NTP, True),
+        (4_999, TimeQuality.NTP, True),
+        (6_100, TimeQuality.GUESSED, False),
+        (4_999, TimeQuality.GUESSED, True),
+    ],
+)
+def test_the_first_level_after_a_start_is_held_against_the_run_before(
+    first_wh: int, quality: TimeQuality, another: bool
+) -> None:
+    """5 000 Wh a minute before; how long that was is not known where the time is guessed."""
+    events: list[Event] = []
+    one = knowing(5_000, 40, events, quality)
+    take(one, 99, first_wh)
+    take(one, 100, first_wh)
+    take(one, 105, first_wh + 1)
+    assert [reading.new_level for reading in one.series(0, 10**9)] == [another, False]
+    assert [event.kind for event in events] == ["meter_rebased"] * another
+
+
+def test_a_new_level_while_it_runs_is_marked_in_its_first_reading() -> None:
+    events: list[Event] = []
+    one = knowing(5_000, 0, events)
+    for at_s in range(5, 100, 5):
+        take(one, at_s, 5_000 if at_s < 20 else 5_500 + at_s)
+    series = one.series(0, 10**9)
+    assert [reading.import_wh for reading in series if reading.new_level] == [5_580]
+    assert [event.kind for event in events] == ["reading_quarantined", "meter_rebased"]

@@ -92,7 +92,7 @@ class ManualClock:
 
 
 class FakeMeters:
-    """Meters whose registers a test sets. `silent` ones answer nothing."""
+    """Meters whose registers a test sets. `silent` ones answer nothing, `new_levels` are marked once."""
 
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
@@ -100,6 +100,7 @@ class FakeMeters:
         self.serials: dict[str, str | None] = {}
         self.ranges: dict[str, int] = {}
         self.silent: set[str] = set()
+        self.new_levels: set[str] = set()
         self.asked: list[str] = []
         self._seen: dict[str, list[Reading]] = {}
         self._listeners: list[Callable[[Reading], None]] = []
@@ -110,6 +111,7 @@ class FakeMeters:
             meter=meter, requested_ms=self._clock.now_ms, replied_ms=self._clock.now_ms + 40,
             quality=self._clock.quality, import_wh=import_wh, export_wh=export_wh, model="iem3155", map_version="1",
             serial=self.serials.get(meter, f"SN-{meter}"), raw="00ff", range_wh=self.ranges.get(meter),
+            new_level=meter in self.new_levels,
         )  # fmt: skip
 
     def poll(self, *meters: str) -> None:
@@ -117,6 +119,7 @@ class FakeMeters:
         for meter in meters or sorted(self.registers):
             if meter not in self.silent:
                 self._arrived(self.reading(meter))
+        self.new_levels -= set(meters or self.registers)
 
     def _arrived(self, reading: Reading) -> None:
         self._seen.setdefault(reading.meter, []).append(reading)

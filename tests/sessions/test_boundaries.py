@@ -328,23 +328,16 @@ def test_a_restored_reading_that_comes_after_the_first_one_still_tells_of_the_ex
     assert [why for _, why in held.single()] == ["first", "before_swap", "after_swap"]
 
 
-@pytest.mark.parametrize(("begins_wh", "range_wh"), [(100, 1_000_000), (2_000, None)])
-def test_a_register_that_falls_further_than_can_flow_there_is_no_rollover(begins_wh: int, range_wh: int | None) -> None:
-    """Seed 124: a meter near its range was exchanged for one that had counted 1 kWh, while the gateway was down."""
+def test_a_new_level_is_kept_on_both_sides() -> None:
+    """Seed 124: a meter without a serial number was exchanged during an absence. Seed 20058: while it was read."""
     before = replace(reading(K, 999_600), serial=None, range_wh=1_000_000)
-    after = replace(reading(K, begins_wh, after_ms=60_300), serial=None, range_wh=1_000_000)
-    held = Boundaries(("a",), {"a": 48_000})
-    held.restore({"a": before})
-    held.take(after)
-    assert [(one.range_wh, why) for one, why in held.single()] == [(range_wh, "before_gap"), (1_000_000, "after_gap")]
-    went_on = measured([Known(one) for one, _ in held.single()])
-    assert (went_on.import_wh, bool(went_on.lasting)) == ((500, False) if range_wh else (0, True))
-
-
-def test_a_register_that_falls_too_far_within_one_run_is_kept_on_both_sides() -> None:
-    held = Boundaries(("a",), {"a": 48_000})
-    for wh, after_ms in ((999_600, 300), (2_000, 61_000)):
-        held.take(replace(reading(K, wh, after_ms=after_ms), serial=None, range_wh=1_000_000))
-    assert [(one.range_wh, why) for one, why in held.single()] == [
-        (1_000_000, "first"), (None, "before_gap"), (1_000_000, "after_gap"),
-    ]  # fmt: skip
+    after = replace(reading(K, 2_000, after_ms=60_300), serial=None, range_wh=1_000_000, new_level=True)
+    restarted, running = Boundaries(("a",)), Boundaries(("a",))
+    restarted.restore({"a": before})
+    running.take(before)
+    assert (restarted.take(after), running.take(after)) == (None, None)
+    assert restarted.single() == [(before, "before_swap"), (after, "after_swap")]
+    assert running.single() == [(before, "first"), (before, "before_swap"), (after, "after_swap")]
+    for held in (restarted, running):
+        energy = measured([Known(one) for one, _ in held.single()])
+        assert (energy.import_wh, energy.problems) == (0, ())

@@ -350,11 +350,35 @@ async def test_another_level_near_the_range_is_no_rollover_where_the_meter_was_r
         for minute in range(16, 30):
             house.at(f"09:{minute}:00")
             house.meters.registers["m1"] = (999_000 if minute < 21 else 900, None)
+            house.meters.new_levels = {"m1"} if minute == 21 else set()
             house.meters.poll()
         await house.boundary("09:30:00", grid=(100_400, 0), m1=(950, None))
     body = (await house.bodies("interval.v1"))[-1]
-    assert body["missing"] == ["meter m1: its register went back from 999000 to 900 Wh"]
+    assert body["missing"] == ["meter m1: swapped or reset, 999000 by 900 Wh; not metered in between"]
+    assert (body["state"], share(body, "box1")["wh"]) == ("final", 50)
     assert [(one["meter"], one["wh"]) for one in body["outside"]] == [("m1", 50)]
+
+
+async def test_a_new_level_between_two_runs_is_named_where_the_boundary_was_missed(house: Any) -> None:
+    """Nothing is estimated between two levels, and the sum of both sides is what the meters counted."""
+    house.meters.serials["m1"] = None
+    async with house.running():
+        await house.boundary("09:15:00")
+        house.at("09:20:00")
+        house.meters.registers["m1"] = (7_300, None)
+        house.meters.poll()
+        house.settlement.notify()
+        await house.until("SELECT count(*) FROM meta WHERE key = 'last_readings' AND instr(value, '7300')", 1)
+    house.at("09:35:00")
+    async with house.running():
+        house.meters.registers["m1"], house.meters.new_levels = (90_000, None), {"m1"}
+        house.meters.poll()
+        await house.boundary("09:45:00", m1=(90_100, None))
+    newest = {one["start"]: one for one in await house.bodies("interval.v1")}
+    bodies = [newest[f"2026-04-15T09:{minute}:00.000Z"] for minute in (15, 30)]
+    told = "the register at 7300 Wh was exchanged for one at 90000 Wh"
+    assert [told in " ".join(body["missing"]) for body in bodies] == [True, True]
+    assert [[piece["wh"] for piece in body["outside"]] for body in bodies] == [[300], [100]]
 
 
 async def test_a_clock_that_was_guessed_keeps_the_interval_provisional(house: Any) -> None:

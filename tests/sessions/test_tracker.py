@@ -293,6 +293,31 @@ async def test_a_swapped_meter_is_not_billed(house: Any) -> None:
     assert any(event.kind == "meter_swapped" for event in house.events)
 
 
+@pytest.mark.parametrize("at", ["while it runs", "at its end", "before it"])
+async def test_a_session_across_a_new_level_is_not_billed(house: Any, at: str) -> None:
+    """Seed 20058: a meter without a serial number was exchanged for one that had counted a little more."""
+    house.meters.serials["m1"] = None
+    async with house.running():
+        house.meters.new_levels = {"m1"} if at == "before it" else set()
+        house.meters.poll("m1")
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        house.at("09:20:00")
+        house.meters.registers["m1"] = (7_400, None)
+        house.meters.new_levels = {"m1"} if at == "while it runs" else set()
+        house.meters.poll("m1")
+        house.settlement.notify()
+        if at == "while it runs":
+            await house.until("SELECT count(*) FROM kept_reading WHERE why = 'after_swap'", 1)
+        house.at("09:40:00")
+        house.meters.registers["m1"] = (7_900, None)
+        house.meters.new_levels = {"m1"} if at == "at its end" else set()
+        await house.stop(1)
+        session = await ended(house)
+    billed = at == "before it"
+    assert (session["billable"], session["unbillable_reason"]) == (billed, None if billed else "meter_swapped")
+
+
 async def test_a_session_ends_with_a_reading_that_names_its_meter(house: Any) -> None:
     """Seed 10031: after a restart the serial number was not read yet, and the signed end named no meter."""
     async with house.running():
