@@ -181,7 +181,7 @@ class BusTask:
         self._strange_told.discard(station.meter.id)
         reading = station.take(task.answers)
         if station.wants_name:
-            self._plan.identify(station.meter.id, now_s, first=station.unconfirmed)
+            self._plan.identify(station.meter.id, now_s, first=station.first_level_unnamed)
         if task.kind is Kind.ENERGY:
             self._give(station.meter.id, reading)
         elif station.unconfirmed and not station.wants_name:

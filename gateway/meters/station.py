@@ -81,6 +81,11 @@ class Station:
         """Whether a changed level waits for the serial number, or a wrong one answers: until it does no more."""
         return self._foreign_serial() or self._trust.unnamed(self._named_s)
 
+    @property
+    def first_level_unnamed(self) -> bool:
+        """Whether it is the first level after a start that waits for the serial number; a wrong one has no level."""
+        return self._trust.good is None and self._trust.unnamed(self._named_s)
+
     def remember(self, before: Reading) -> None:
         """The newest reading of the run before this one: the first level of this run is held against it."""
         self._before = before

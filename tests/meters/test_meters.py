@@ -270,6 +270,21 @@ async def test_the_right_meter_is_read_soon_after_two_swapped_ones_are_put_right
     assert "meter_unswapped" in running.kinds()
 
 
+async def test_a_meter_that_was_swapped_at_the_start_is_read_as_soon_as_the_right_one_has_told_its_name(
+    pty: PtySlave, building, run_meters: Run, clock: ScaledClock
+) -> None:
+    """Seed 20100: the wrong name had used up the one time at which a first level asks at once."""
+    building.add(1, "iem3155", wh=700, serial=4712)
+    async with run_meters((rtu(pty),), (box(1, serial="4711", period_s=1.0),)) as running:
+        await running.until(lambda: "reading_quarantined" in running.kinds())
+        building.add(1, "iem3155", wh=900_000, serial=4711)
+        await running.until(lambda: "meter_unswapped" in running.kinds())
+        named_ms = clock.utc_ms()
+        await running.until(lambda: bool(running.readings))
+    assert running.readings[0].import_wh >= 900_000
+    assert running.readings[0].requested_ms - named_ms < 8_000
+
+
 async def test_an_exchanged_meter_is_noticed_when_it_comes_back(pty: PtySlave, building, run_meters: Run) -> None:
     building.add(1, "iem3155", wh=900_000, serial=4711)
     async with run_meters((rtu(pty),), (box(1, period_s=1.0),)) as running:
