@@ -61,6 +61,9 @@ RESTART_PART_AFTER_S = 5.0
 RESTART_PART_AT_MOST_S = 300.0
 """... twice as long each time it fails again soon, so that a lasting mistake fills neither the log nor the lane."""
 
+STORE_AGAIN_AT_MOST_S = 20.0
+"""A disk that takes nothing is told once and asked again soon: what waits in memory for it a restart would lose."""
+
 STORE_BEAT_S = 300.0
 """How often the newest time is written: 288 small commits a day."""
 
@@ -268,6 +271,8 @@ class Gateway:
                 if event.kind == "part_failed" or event.cause != told:
                     self._events.tell(event)
                 told = event.cause
+                disk = isinstance(first_error(error), StoreError)
+                wait_s = min(wait_s, STORE_AGAIN_AT_MOST_S) if disk else wait_s
             await clock.sleep(wait_s)
             wait_s = min(RESTART_PART_AT_MOST_S, wait_s * 2)
 
