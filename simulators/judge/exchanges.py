@@ -45,12 +45,13 @@ def _span(evidence: Evidence, meter: str, at_ms: int) -> tuple[int, int]:
     away = [(death, back) for (_, death), (back, _) in pairwise(evidence.lives)]
     there = any(since + BEFORE_MS <= at_ms and at_ms + SEEN_MS <= until for since, until in evidence.lives)
     begin_ms = at_ms - BEFORE_MS
-    if there:
-        for since_ms, back_ms in sorted(silences, reverse=True):
-            if since_ms < at_ms and back_ms >= begin_ms:
-                begin_ms = min(begin_ms, since_ms - BEFORE_MS)
-    else:
+    for since_ms, back_ms in sorted(silences, reverse=True):
+        if since_ms < at_ms and back_ms >= begin_ms:
+            begin_ms = min(begin_ms, since_ms - BEFORE_MS)
+    if not there:
         begin_ms = _kept_ms(evidence, meter, at_ms)
+    elif not any(since <= begin_ms <= until for since, until in evidence.lives):
+        begin_ms = _kept_ms(evidence, meter, begin_ms)  # the silence had begun while no gateway was there
     end_ms = at_ms + KNOWN_MS
     for since_ms, back_ms in sorted(silences + away):
         if since_ms <= end_ms and back_ms > at_ms:
