@@ -20,6 +20,9 @@ Phases = tuple[float, float, float]
 RANGE_WH: dict[Model, int] = {"dvh4013": 2**32}
 """Where a register begins again at 0; the others never get there."""
 
+NAMELESS: frozenset[Model] = frozenset({"dvh4013"})
+"""They tell no serial number."""
+
 TURNAROUND_S: dict[Model, float] = {"iem3155": 0.015, "abb_b23": 0.01, "sdm630": 0.04, "dvh4013": 0.06}
 """From the end of a request to the beginning of the answer (reference/metering.md 4)."""
 

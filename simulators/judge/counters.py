@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-from simulators.judge.evidence import Evidence, Occurrence
+if TYPE_CHECKING:
+    from simulators.judge.evidence import Evidence, Occurrence
 
 
 def step_wh(evidence: Evidence, meter: str) -> Fraction:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from simulators.judge.hidden import is_hidden, moved_on_wh
 from simulators.judge.place import Place, place
 from simulators.judge.wire import Frame, Traffic, frame
 
@@ -195,13 +196,26 @@ class Evidence:
         return at_ms - max((back for which, _, back in spans if which == meter and back <= at_ms), default=0)
 
     def jump_wh(self, meter: str, since_ms: int, until_ms: int) -> float | None:
-        """By how much the true register changed because another meter was put in; None where that did not happen."""
+        """By how much the true register changed because another meter was put in; None where none was seen to be."""
         jumps = [
             float(told.data["jump_wh"])
-            for told in self.told("meter_exchanged")
-            if told.data["meter"] == meter and since_ms <= told.at_ms < until_ms
+            for told in self._exchanges(meter, since_ms, until_ms)
+            if told not in self._hidden_exchanges
         ]
         return sum(jumps) if jumps else None
+
+    def unseen_ranges_wh(self, meter: str, since_ms: int, until_ms: int) -> float:
+        """By how many whole ranges the true register changed in exchanges that nobody can see (hidden.py)."""
+        hidden = [told for told in self._exchanges(meter, since_ms, until_ms) if told in self._hidden_exchanges]
+        return sum(float(told.data["jump_wh"]) - moved_on_wh(self, told) for told in hidden)
+
+    def _exchanges(self, meter: str, since_ms: int, until_ms: int) -> list[Occurrence]:
+        told = self.told("meter_exchanged")
+        return [one for one in told if one.data["meter"] == meter and since_ms <= one.at_ms < until_ms]
+
+    @cached_property
+    def _hidden_exchanges(self) -> list[Occurrence]:
+        return [told for told in self.told("meter_exchanged") if is_hidden(self, told)]
 
     def delay_ms(self, charger: str, at_ms: int) -> int:
         """How much longer than usual a frame that reaches a box at a time may have been on its way."""

@@ -35,6 +35,7 @@ class Place:
     circuits: tuple[str, ...]
     parents: dict[str, str | None]
     circuit_meters: dict[str, str | None]
+    fuses_a: dict[str, float]
     grid: str
     producers: tuple[str, ...]
     batteries: tuple[str, ...]
@@ -88,6 +89,7 @@ def place(site: dict[str, Any]) -> Place:
         circuits=tuple(circuit["id"] for circuit in site.get("circuit", [])),
         parents={circuit["id"]: circuit.get("parent") for circuit in site.get("circuit", [])},
         circuit_meters={circuit["id"]: circuit.get("meter") for circuit in site.get("circuit", [])},
+        fuses_a={one["id"]: float(one["fuse_a"]) for one in site.get("circuit", []) if "fuse_a" in one},
         grid=roles["grid"][0],
         producers=tuple(roles.get("production", ())),
         batteries=tuple(roles.get("battery", ())),

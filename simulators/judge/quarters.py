@@ -10,12 +10,9 @@ from simulators.judge.evidence import Evidence
 from simulators.judge.place import Place
 from simulators.judge.records import Body, interval_versions, told_versions
 from simulators.judge.runs import sums_match_registers
-from simulators.judge.skews import ServedLog, compare_with_truth
+from simulators.judge.skews import AT_A_START_MS, ServedLog, compare_with_truth, written_ms
 from simulators.judge.times import QUARTER_MS, grid_class, local_clock, parse_utc
 from simulators.judge.verdict import Finding, Notes
-
-BOUNDARY_WAIT_MS = 10_000
-"""A boundary register is read within this time (design rule 4)."""
 
 CAUGHT_UP_MS = 60_000
 """A boundary that could not be written is, so soon after the disk has room again."""
@@ -169,7 +166,7 @@ def _explained(evidence: Evidence, body: Body, meter: str, notes: Notes) -> None
         register = body[side].get(meter)
         if register is not None and register["import_wh"] is not None:
             continue
-        until = at_ms + BOUNDARY_WAIT_MS + evidence.widen_ms
+        until = at_ms + written_ms(evidence)
         there = any(since <= at_ms and until <= end for since, end in evidence.lives)
         silent = any(
             which == meter and since <= until and at_ms <= end
@@ -230,7 +227,7 @@ def _exchanged(evidence: Evidence, body: Body, meter: str) -> bool:
     """Another meter was put in at this place between the two registers of this quarter hour."""
     before, after = body["at_start"].get(meter), body["at_end"].get(meter)
     since_ms = body["k"] * QUARTER_MS if before is None else int(before["requested_ms"])
-    until_ms = (body["k"] + 1) * QUARTER_MS + BOUNDARY_WAIT_MS if after is None else int(after["replied_ms"])
+    until_ms = (body["k"] + 1) * QUARTER_MS + AT_A_START_MS if after is None else int(after["replied_ms"])
     return evidence.jump_wh(meter, since_ms - evidence.stated_ms, until_ms + evidence.stated_ms) is not None
 
 

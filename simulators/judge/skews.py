@@ -30,6 +30,9 @@ ASKS_MS = 1_200
 """For each meter of a line, from a start on: who it is and its energy, both of them twice, one meter after the other at
 9600 baud. A line with more than eight takes longer than 10 s."""
 
+REPLIED_MS = 600
+"""Link time: a request of the last instant has been answered or had its time-out of 0.5 s, and the row is written."""
+
 MS_PER_HOUR = 3_600_000
 
 
@@ -70,13 +73,17 @@ def compare_with_truth(evidence: Evidence, bodies: list[Body], log: ServedLog, n
     notes.figure("largest skew", f"{log.largest_ms / 1000:.2f} s")
 
 
+def written_ms(evidence: Evidence) -> int:
+    """So long after a quarter hour its registers are on disk at the latest, whichever meters give none."""
+    return AT_A_START_MS + round(REPLIED_MS * evidence.speed) + evidence.widen_ms
+
+
 def _whole(evidence: Evidence) -> bool:
     """Whether the gateway lived at both ends of some quarter hour."""
 
     def lived(k: int) -> bool:
-        return any(
-            since <= k * QUARTER_MS and k * QUARTER_MS + AT_A_START_MS <= until for since, until in evidence.lives
-        )
+        until_ms = k * QUARTER_MS + written_ms(evidence)
+        return any(since <= k * QUARTER_MS and until_ms <= until for since, until in evidence.lives)
 
     first, last = evidence.lives[0][0] // QUARTER_MS, evidence.end_ms // QUARTER_MS
     return any(lived(k) and lived(k + 1) for k in range(first, last + 1))
@@ -195,7 +202,9 @@ class ServedLog:
         at_start, at_end = (Fraction(truth[column]) for truth in truths if truth)
         late_ms = sum(skew for skew in skews if skew is not None)
         bound = self.step(meter, register) + 1 + self._largest_w(meter, *ks) * late_ms / MS_PER_HOUR
-        return Known(at_end - at_start, bound, Fraction(0))
+        span = (int(before["requested_ms"]), int(after["replied_ms"]))
+        unseen = self._evidence.unseen_ranges_wh(meter, *span) if register == "import_wh" else 0.0
+        return Known(at_end - at_start - Fraction(unseen), bound, Fraction(0))
 
     def _largest_w(self, meter: str, first: int, end: int) -> Fraction:
         """The largest power of a meter just after both boundaries, and in between."""

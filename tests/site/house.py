@@ -25,7 +25,7 @@ from simulators.cloud.wire import Delivery
 from simulators.csms import Csms
 from simulators.demo.meters import Unit
 from simulators.evidence import EventLog, FrameLog, TruthLog
-from simulators.meter_image import RANGE_WH, TURNAROUND_S, step_wh
+from simulators.meter_image import NAMELESS, RANGE_WH, TURNAROUND_S, step_wh
 from simulators.modbus_slave import TcpSlave, Units
 
 from .bank import FreezingBank
@@ -216,6 +216,7 @@ class House:
             self.slaves[found.meter], self.banks[found.meter], self.units[found.meter] = slave, bank, unit
             level_wh = self.building.meters[found.meter].import_wh
             steps = {"step_wh": step_wh(found.model, level_wh), "range_wh": RANGE_WH.get(found.model)}
+            steps["named"] = found.model not in NAMELESS
             self.events.event("meter_counts", meter=found.meter, model=found.model, **steps)
 
     async def _seconds(self) -> None:

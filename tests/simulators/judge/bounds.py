@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.simulators.judge.builder import LOCAL_ID, Body, Run, at, iso, ocmf
-from tests.simulators.judge.good_run import KILL, exchange, limit, wire
+from tests.simulators.judge.good_run import KILL, exchange, limit, true_wh, wire
 from tests.simulators.judge.spoilt import frames, lying_meter, over
 
 
@@ -208,6 +208,23 @@ def full_disk(run: Run, died: bool) -> None:
         tell(run, at("12:15:40"), "gateway_ready")
 
 
+def died_after(run: Run, ms: int) -> None:
+    """m1 gave nothing at 12:15; in real time the gateway died so long after it."""
+    full_disk(run, died=False)
+    run.story[:] = [line for line in run.story if line["what"] not in ("disk_full", "disk_mended")]
+    run.speed = 1.0
+    tell(run, at("12:15") + ms, "gateway_stopped")
+    tell(run, at("12:15:40"), "gateway_ready")
+
+
+def without_a_name(run: Run, served_wh: int, *, named: bool) -> None:
+    """m1 was exchanged at 13:05:20, and its register went on by so much within 5 s of it."""
+    exchanged(run, "13:05:20", named=False)
+    tell(run, at("11:29:50"), "meter_counts", meter="m1", step_wh=1.0, range_wh=None, named=named)
+    low_wh = int(true_wh("m1", at("13:05:18"))[0])
+    run.served += [("m1", at("13:05:18"), low_wh, None), ("m1", at("13:05:23"), low_wh + served_wh, None)]
+
+
 # I1p
 
 
@@ -363,6 +380,12 @@ PAIRS = (
     Pair("an exchange books nothing more", ("I7",), "p2: 0 Wh",
          lambda run: exchanged(run, "13:05:20", meter="m2", more_wh=-1.5),
          lambda run: exchanged(run, "13:05:20", meter="m2", more_wh=-3.0)),
+    Pair("a meter without a name that goes on is one meter", ("I7",), "not metered",
+         lambda run: without_a_name(run, 20, named=False), lambda run: without_a_name(run, 20, named=True)),
+    Pair("a meter without a name that no fuse explains is another", ("I7",), "not metered",
+         lambda run: without_a_name(run, 29, named=False), lambda run: without_a_name(run, 400, named=False)),
+    Pair("a boundary is written 10.6 s after it", ("I7",), "for no reason",
+         lambda run: died_after(run, 10_550), lambda run: died_after(run, 10_650)),
     Pair("a boundary within 2.5 s in real time", ("I7",), "2.60 s late",
          lambda run: in_real_time(run, 2400), lambda run: in_real_time(run, 2600)),
     Pair("a boundary within 10 s after a silence", ("I7",), "10.70 s late",
