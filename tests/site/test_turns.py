@@ -108,9 +108,19 @@ def test_place_and_time_must_be_told(house: _House, said: dict[str, Any], wrong:
     assert len(_said(house.turns, 600, {"id": "box4/1", **said})) == wrong
 
 
-def _said(turns: Turns, at_s: int, connector: dict[str, Any]) -> list[str]:
+@pytest.mark.parametrize(("at_s", "wrong"), [(1080, 0), (1079, 1)])
+def test_who_is_told_to_begin_needs_no_place_where_the_raise_follows(house: _House, at_s: int, wrong: int) -> None:
+    """Others are reduced first, and confirm it: that takes two minutes at most."""
+    house.limits_ma |= {"box1": 8000, "box2": 8000, "box3": 8000}
+    house.live(0, 1200)
+    house.turns.close(1_200_000)
+    connector = {"id": "box4/1", "position": None, "until": "1970-01-01T00:20:00Z", "reason": "start"}
+    assert len(_said(house.turns, at_s, connector, compared=wrong)) == wrong
+
+
+def _said(turns: Turns, at_s: int, connector: dict[str, Any], compared: int = 1) -> list[str]:
     """What the check finds where the status says this of the only box that waits."""
     notes = Notes("I9")
     now = f"1970-01-01T00:{at_s // 60:02d}:{at_s % 60:02d}Z"
-    assert _compare({"now": now, "connectors": [connector]}, turns, notes) == 1
+    assert _compare({"now": now, "connectors": [connector]}, turns, notes) == compared
     return notes.violations
