@@ -28,6 +28,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 FIRST_SEED = 10_000
 DAY_FAULTS = 20.0
+CROWDED_EVERY = 10
+"""So many watches to one in which everybody stays and two minima fit: there cars take turns (I9)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,11 @@ class Run:
     hours: float
     chargers: int
     faults: float
+    crowded: bool = False
 
     @property
     def key(self) -> str:
-        return f"{self.seed}/{self.hours:g}/{self.chargers}/{self.faults:g}"
+        return f"{self.seed}/{self.hours:g}/{self.chargers}/{self.faults:g}" + "/crowded" * self.crowded
 
 
 def main() -> int:
@@ -87,13 +90,13 @@ def _plan(arguments: argparse.Namespace) -> Iterator[Run]:
         for number in range(10 if arguments.long else 1):
             yield Run(arguments.first_seed + number, 24.0, 20, DAY_FAULTS)
     for number in range(1000 if arguments.long else arguments.watches):
-        yield Run(arguments.first_seed + number, 1.0, 8, 40.0)
+        yield Run(arguments.first_seed + number, 1.0, 8, 40.0, number % CROWDED_EVERY == CROWDED_EVERY - 1)
 
 
 def _run(run: Run) -> dict[str, Any]:
     command = [
         sys.executable, "-m", "tests.site", "--json", "--seed", str(run.seed), "--hours", str(run.hours),
-        "--chargers", str(run.chargers), "--faults", str(run.faults),
+        "--chargers", str(run.chargers), "--faults", str(run.faults), *(["--crowded"] if run.crowded else []),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     try:
@@ -122,6 +125,7 @@ def _report(lines: list[dict[str, Any]], took_s: float) -> str:
             line.get("figures", {}).get("I3", {}).get("confirmed by the gateway", 0)
         )
         figures["faults"] += int(line.get("faults", 0) or 0)
+        figures["waits for a turn"] += int(line.get("figures", {}).get("I9", {}).get("waits", 0))
     memory = max((line.get("rss_mb", 0) for line in lines), default=0)
     speed = site_h * 3600 / max(cpu_s, 1)
     parts = [
