@@ -33,7 +33,9 @@ WRITTEN_BYTES_A_BOX_HOUR = 40_000_000
 """Wide: every card that a box shows is remembered on disk, and a box may show forty a second. Without hostile peers it
 is 2 MB."""
 
-LOGGED_BYTES_A_BOX_HOUR = 100_000
+LOGGED_BYTES_A_BOX_HOUR = 50_000
+"""Twice what the worst of 150 watches wrote: with forty faults an hour and peers that mean no good. An SD card."""
+
 EVENTS_A_BOX_HOUR = 60
 
 FLAT_FROM_LOOKS = 48

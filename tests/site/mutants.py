@@ -137,9 +137,10 @@ def _every_stranger_is_remembered() -> None:
 
 def _every_refusal_is_told() -> None:
     """A box that shows card after card, a stranger under ever new names: each is an event, in full length."""
-    from gateway.ocpp import charger_server
+    from gateway.ocpp import charger_server, refused_cards
 
     charger_server.MAX_SHOWN = 10_000
+    refused_cards.MAX_TOLD_CARDS = 10**9
     charger_server.ChargerServer._is_news = lambda *_: True  # type: ignore[method-assign]
 
 
