@@ -73,6 +73,7 @@ _DOUBTED = {"reading_quarantined": "reading_believed"}
 _METER = Expected(_LOST, METER_S, least_s=METER_S)
 _UNSTEADY = Expected({"meter_unsteady": "meter_steady", **_LOST}, PROMPT_S)
 _FLOODS = Expected({"charger_floods": ""}, FLOOD_S)
+_DISK = Expected({"store_refuses": "", "store_failed": ""}, DISK_S, least_s=DISK_S)
 _SWAPPED = Expected({"meter_swapped": "meter_unswapped", **_LOST}, METER_S, least_s=METER_S)
 _EXCHANGED = Expected({"meter_swapped": "", "meter_rebased": "", **_LOST, **_DOUBTED}, METER_S)
 _FROZEN = Expected({**_DOUBTED, **_LOST}, FROZEN_S)
@@ -100,7 +101,6 @@ EXPECTED: dict[str, Expected] = {
     "meter_silent": _METER,
     "meter_garbled": _METER,
     "meter_zero": Expected({**_LOST, **_DOUBTED}, METER_S, least_s=METER_S),
-    "disk_full": Expected({"store_refuses": "", "store_failed": ""}, DISK_S, least_s=DISK_S),
 }
 
 
@@ -120,6 +120,8 @@ def troubles(evidence: Evidence) -> Iterator[Trouble]:
         else:
             subject = f"meter {target}" if kind.startswith("meter") else target
             yield Trouble(what, "" if expected is _CLOUD else subject, fault.at_ms, lasts_s, expected)
+    for _, since_ms, until_ms in evidence.spans("disk_full", "disk_mended", ""):
+        yield Trouble("a full disk", "", since_ms, (until_ms - since_ms) / 1000, _DISK)
     yield from _exchanges(evidence)
     yield from _late_answers(evidence)
     yield from _frozen(evidence)
