@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from gateway.sessions.keeping import Keeping
 from gateway.sessions.keys import KeyOperations
 from gateway.sessions.quarters import Quarters
 from gateway.sessions.restamping import newest_written_ms
-from gateway.sessions.set_back import set_back, set_back_event
+from gateway.sessions.set_back import set_back
 from gateway.sessions.settlement import Settlement
 from gateway.sessions.tracker import Tracker
 from gateway.site import Site
@@ -142,7 +142,7 @@ async def run(config: Config, world: World) -> None:
             except BaseExceptionGroup as group:
                 if not isinstance(first_error(group), ClockAheadError):
                     raise
-            events.tell(await _set_back(config.site, world, db, boot.who, began))
+            events.tell(replace(await _set_back(config.site, world, db, boot.who, began), keep=False))
     except asyncio.CancelledError:
         await db.run(keeping.end)  # the next start tells a clean end from a power cut by this
         raise
@@ -157,8 +157,7 @@ async def _set_back(site: Site, world: World, db: Database, who: Identity, began
     """Between two lives of the parts: the only moment in which time may go back."""
     back_ms, quarters = world.clock.set_back(), Quarters(site, who, world.random)
     right = world.clock.now()
-    done = await db.run(lambda connection: set_back(connection, quarters, began, right, back_ms))
-    return set_back_event(began, right, back_ms, done)
+    return await db.run(lambda connection: set_back(connection, quarters, began, right, back_ms))
 
 
 class Gateway:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import Any
-from uuid import UUID
 
 import structlog
 
 from gateway.clock import iso
 from gateway.model import Connection, Event, Severity, Stamp, World
-from gateway.records.bodies import Notice
-from gateway.store import outbox
+from gateway.sessions import notices
 from gateway.store.database import Database
 from gateway.store.outbox import Identity
 
@@ -63,9 +61,7 @@ class EventBook:
 
     def _append(self, connection: Connection, who: Identity, batch: list[tuple[Stamp, Event]]) -> None:
         for stamp, event in batch:
-            rid = str(UUID(int=self._world.random.getrandbits(128), version=4))
-            body = notice(stamp, event).model_dump_json()
-            outbox.append(connection, who, lane="event", schema="notice.v1", body=body, stamp=stamp, rid=rid)
+            notices.append(connection, who, self._world.random, stamp, event)
 
     def status(self) -> list[dict[str, Any]]:
         """The newest events, newest last."""
@@ -85,24 +81,3 @@ class EventBook:
     def dropped(self) -> int:
         """Events that were only logged because the disk did not keep up."""
         return self._dropped
-
-
-def notice(stamp: Stamp, event: Event) -> Notice:
-    """The body of an event record."""
-    return Notice(
-        kind=event.kind,
-        subject=event.subject,
-        cause=event.cause,
-        next_step=event.next_step,
-        severity=event.severity.value,
-        at=iso(stamp.utc_ms),
-        data={key: _plain(value) for key, value in event.data.items()},
-    )
-
-
-def _plain(value: Any) -> str | int | bool | list[str] | None:
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    if isinstance(value, list | tuple):
-        return [str(item) for item in value]
-    return str(value)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from gateway.events import EventBook, notice
+from gateway.events import EventBook
 from gateway.log import _redact
 from gateway.model import Event, Severity, Stamp, TimeQuality
+from gateway.sessions.notices import notice
 
 
 def test_cards_and_passwords_never_stand_in_the_log() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import random
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import Any
 from gateway.clock import RealClock
 from gateway.command.control_client import ask
 from gateway.command.directories import UserError, look_into
-from gateway.events import notice
 from gateway.model import Connection, Event, Stamp, StoreError
 from gateway.records.signing import FileSigner, KeyFileError
-from gateway.sessions import keys
+from gateway.sessions import keys, notices
 from gateway.store import meta, outbox, pins
 from gateway.store.database import migrate
 from gateway.store.lock import StateTakenError, hold
@@ -135,9 +133,4 @@ def _write_event(db: Connection, event: Event, now: Stamp) -> None:
     if gw is None or epoch is None:
         raise UserError("the database belongs to no site yet: start the gateway once")
     who = outbox.Identity(gw=gw, epoch=epoch, boot=int(meta.get(db, "boot") or 0))
-    body = notice(now, event).model_dump_json()
-    outbox.append(db, who, lane="event", schema="notice.v1", body=body, stamp=now, rid=_new_id())
-
-
-def _new_id() -> str:
-    return str(uuid.UUID(int=random.SystemRandom().getrandbits(128), version=4))
+    notices.append(db, who, random.SystemRandom(), now, event)

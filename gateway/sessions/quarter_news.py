@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -12,6 +14,9 @@ from gateway.model import Event, Severity
 from gateway.records.bodies import Interval
 
 _STAYS = "nothing: nobody measured then, and it stays so; what sessions took stands as grid energy"
+
+INCOMPLETE, UNKNOWN = "interval_provisional", "interval_unknown"
+NAME = "quarter hour "
 
 State = Literal["provisional", "final", "corrected", "closed"]
 
@@ -29,7 +34,7 @@ def same(old: Interval, new: Interval) -> bool:
 def name_of(k: int, timezone: str) -> str:
     """A quarter hour by its local begin, with the offset that tells the repeated hour of autumn apart."""
     local = datetime.fromtimestamp(boundary_of(k) / 1000, ZoneInfo(timezone))
-    return f"quarter hour {local.isoformat(sep=' ', timespec='minutes')}"
+    return f"{NAME}{local.isoformat(sep=' ', timespec='minutes')}"
 
 
 def late_event(name: str, k: int, period: str, old: Interval, now: Interval) -> Event:
@@ -42,13 +47,44 @@ def late_event(name: str, k: int, period: str, old: Interval, now: Interval) -> 
     )  # fmt: skip
 
 
+def folded(events: Sequence[Event]) -> list[Event]:
+    """Quarter hours in a row that are incomplete for the same reason are one event: how many, from when to when."""
+    told: list[Event] = []
+    for event in events:
+        if told and _goes_on(told[-1], event):
+            told[-1] = _joined(told[-1], event)
+        else:
+            told.append(event)
+    return told
+
+
+def _goes_on(one: Event, other: Event) -> bool:
+    return (
+        one.kind == other.kind
+        and one.kind in (INCOMPLETE, UNKNOWN)
+        and (one.cause, one.next_step) == (other.cause, other.next_step)
+        and int(one.data["k"]) + _count(one) == int(other.data["k"])
+    )
+
+
+def _joined(one: Event, other: Event) -> Event:
+    count = _count(one) + _count(other)
+    first = one.subject.removeprefix(NAME).split(" to ")[0].split(", ")[-1]
+    last = other.subject.removeprefix(NAME)
+    return replace(one, subject=f"{count} quarter hours, {first} to {last}", data={**one.data, "quarters": count})
+
+
+def _count(event: Event) -> int:
+    return int(event.data.get("quarters", 1))
+
+
 def news(name: str, k: int, version: int, state: State, quarter: Quarter) -> list[Event]:
     """What the operator is told of a version: that it is provisional, that energy belongs to nobody."""
     events: list[Event] = []
     if state == "provisional" and version == 1:
         events.append(
             Event(
-                "interval_provisional", name, "; ".join(quarter.missing),
+                INCOMPLETE, name, "; ".join(quarter.missing),
                 next_step="it is corrected by itself when the data is there",
                 severity=Severity.WARNING, data={"k": k}, keep=True,
             )
@@ -56,7 +92,7 @@ def news(name: str, k: int, version: int, state: State, quarter: Quarter) -> lis
     if state != "provisional" and quarter.flows is None:
         events.append(
             Event(
-                "interval_unknown", name, "; ".join(quarter.missing), next_step=_STAYS, severity=Severity.WARNING,
+                UNKNOWN, name, "; ".join(quarter.missing), next_step=_STAYS, severity=Severity.WARNING,
                 data={"k": k}, keep=True,
             )
         )  # fmt: skip

@@ -14,6 +14,7 @@ from gateway.clock import iso
 from gateway.energy.intervals import boundary_of
 from gateway.energy.tariff import interval_of
 from gateway.model import Connection, Event, Severity, Stamp
+from gateway.sessions import notices
 from gateway.sessions.clock_watch import Step
 from gateway.sessions.quarters import Handed, Quarters
 from gateway.sessions.restamping import MAX_NAMED, Restamped, restamp
@@ -21,22 +22,28 @@ from gateway.store import intervals, meta, readings
 
 
 @dataclass(frozen=True, slots=True)
-class SetBack:
+class _SetBack:
     """What was moved, and which quarter hours were withdrawn, as [first, end) of their numbers; None: none."""
 
     restamped: Restamped
     withdrawn: tuple[int, int] | None
 
 
-def set_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, back_ms: int) -> SetBack:
-    """The time that began with `began` was ahead by `back_ms`; it is `right` now."""
+def set_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, back_ms: int) -> Event:
+    """The time that began with `began` was ahead by `back_ms`; it is `right` now. Returns what the cloud is told."""
+    event = _set_back_event(began, right, back_ms, _go_back(db, quarters, began, right, back_ms))
+    notices.append(db, quarters.who, quarters.random, right, event)
+    return event
+
+
+def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, back_ms: int) -> _SetBack:
     step = Step(-back_ms, began.quality, right.quality, began.utc_ms, right.utc_ms + back_ms, beyond_ms=right.utc_ms)
     restamped = restamp(db, step, right.utc_ms)
     readings.put_last(db, {m: step.moved(one) if step.moves(one) else one for m, one in readings.last(db).items()})
     withdrawn = _withdraw(db, quarters, interval_of(right.utc_ms), right)
     _begin_where_this_start_did(db, interval_of(began.utc_ms - back_ms), withdrawn)
     meta.put(db, "newest_ms", str(right.utc_ms))
-    return SetBack(restamped, withdrawn.span if withdrawn else None)
+    return _SetBack(restamped, withdrawn.span if withdrawn else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,7 @@ def _begin_where_this_start_did(db: Connection, k: int, withdrawn: _Withdrawn | 
         intervals.add_boundary(db, k, dict.fromkeys(withdrawn.meters), withdrawn.rules)
 
 
-def set_back_event(began: Stamp, right: Stamp, back_ms: int, done: SetBack) -> Event:
+def _set_back_event(began: Stamp, right: Stamp, back_ms: int, done: _SetBack) -> Event:
     """What the operator and the cloud are told: from when on times were wrong, and what was withdrawn."""
     data: dict[str, str | int | list[str]] = {
         "delta_ms": -back_ms,

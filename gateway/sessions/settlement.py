@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from gateway.clock import iso
 from gateway.energy.intervals import BOUNDARY_WAIT_MS, boundary_of
 from gateway.energy.tariff import check, interval_of
-from gateway.model import Clock, Connection, MeterPort, Reading, Stamp, StoreError, Tell, World
+from gateway.model import Clock, Connection, Event, MeterPort, Reading, Stamp, StoreError, Tell, World
 from gateway.records.bodies import Interval
+from gateway.sessions import notices
 from gateway.sessions.boundaries import Boundaries, dropped_event, held_event, written_event
 from gateway.sessions.clock_watch import ClockWatch, Step
 from gateway.sessions.intake import CURSOR
+from gateway.sessions.quarter_news import folded
 from gateway.sessions.quarters import Quarters, Settled
-from gateway.sessions.restamping import restamp, step_event
+from gateway.sessions.restamping import Restamped, restamp, step_event
 from gateway.sessions.rules import of_site
 from gateway.site import Site
 from gateway.store import intervals, meta, readings, rules, sessions
@@ -58,6 +60,7 @@ class Settlement:
     ) -> None:  # fmt: skip
         check(site.tariff)
         self._site, self._clock, self._db, self._tell, self._on_outbox = site, world.clock, db, tell, on_outbox
+        self._who, self._random = who, world.random
         self._quarters = Quarters(site, who, world.random)
         self._rules = of_site(site).dump()
         self._meters = [meter.id for meter in site.meters]
@@ -110,11 +113,19 @@ class Settlement:
             self._steps.append((step, stamp.utc_ms))
         while self._steps:  # a disk that was full takes them in the order in which they came
             step, at_ms = self._steps[0]
-            restamped = await self._db.run(lambda db, step=step, at_ms=at_ms: restamp(db, step, at_ms))  # type: ignore[misc]
+            event, restamped = await self._db.run(partial(self._restamp, step=step, at_ms=at_ms))
             del self._steps[0]
-            self._tell(step_event(step, at_ms, restamped))
+            self._tell(replace(event, keep=False))
+            self._on_outbox()
             if restamped.never is not None and self._next_k is not None:
                 await self._begin()
+
+    def _restamp(self, db: Connection, step: Step, at_ms: int) -> tuple[Event, Restamped]:
+        """Move, and tell the cloud in the same transaction what it has to correct."""
+        restamped = restamp(db, step, at_ms)
+        event = step_event(step, at_ms, restamped)
+        notices.append(db, self._who, self._random, Stamp(at_ms, step.after), event)
+        return event, restamped
 
     # Readings
 
@@ -201,15 +212,24 @@ class Settlement:
     # Settling
 
     async def _settle(self) -> None:
-        while True:
-            stamp = self._clock.now()
-            settled = await self._db.run(lambda db, stamp=stamp: self._some(db, stamp))  # type: ignore[misc]
-            if settled is None:
-                return
-            for event in settled.events:
-                self._tell(event)
-            if settled.wrote:
-                self._on_outbox()
+        news: list[Event] = []
+        try:
+            while True:
+                stamp = self._clock.now()
+                settled = await self._db.run(lambda db, stamp=stamp: self._some(db, stamp))  # type: ignore[misc]
+                if settled is None:
+                    return
+                news = folded([*news, *settled.events])
+                self._tell_all(news[:-1])
+                news = news[-1:]  # the next quarter hours may go on with it
+                if settled.wrote:
+                    self._on_outbox()
+        finally:
+            self._tell_all(news)
+
+    def _tell_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._tell(event)
 
     def _some(self, db: Connection, stamp: Stamp) -> Settled | None:
         """Settle a few intervals: new ones in order, then those to be looked at again. None: nothing is left to do."""

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
+import pytest
+
 from gateway.clock import iso
-from gateway.model import Stamp, TimeQuality
+from gateway.model import Stamp, StoreError, StoreProblem, TimeQuality
 from gateway.sessions.quarters import Quarters
 from gateway.sessions.restamping import newest_written_ms
-from gateway.sessions.set_back import SetBack, set_back, set_back_event
+from gateway.sessions.set_back import set_back
+from gateway.sessions.settlement import AT_ONCE, Settlement
 from gateway.store import meta
 
 RTC, NTP = TimeQuality.RTC, TimeQuality.NTP
 DAY = 86_400_000
 
 
-async def _set_back(house: Any, began: Stamp, back_ms: int) -> SetBack:
+async def _set_back(house: Any, began: Stamp, back_ms: int) -> None:
     """What the application does between two lives of its parts."""
     house.clock.step(-back_ms)
     house.clock.quality = NTP
     right, quarters = house.clock.now(), Quarters(house.site, house.who, house.world.random)
-    done: SetBack = await house.db.run(lambda db: set_back(db, quarters, began, right, back_ms))
-    house.events.append(set_back_event(began, right, back_ms, done))
-    return done
+    house.events.append(await house.db.run(lambda db: set_back(db, quarters, began, right, back_ms)))
 
 
 async def _lived_ahead(house: Any, back_ms: int) -> Stamp:
@@ -81,6 +84,7 @@ async def test_a_first_start_weeks_ahead_is_set_back_and_settles_on_at_the_right
     [[session, begin_ms]] = await house.rows("SELECT id, begin_ms FROM session")
     assert event.data["sessions"] == [session]
     assert iso(begin_ms + back_ms) == "2026-04-15T09:15:00.000Z"
+    assert [one["data"] for one in await house.bodies("notice.v1")] == [event.data], "with the rows that it withdraws"
 
 
 async def test_a_quarter_hour_that_was_told_before_it_came_gets_its_next_version_when_it_comes(house: Any) -> None:
@@ -143,6 +147,54 @@ async def test_an_absence_that_was_is_settled_quarter_hour_by_quarter_hour(house
     ks = [row[0] for row in await house.rows("SELECT k FROM interval ORDER BY k")]
     assert ks == list(range(ks[0], ks[-1] + 1))
     assert len(ks) > 192
+
+
+async def test_a_day_without_readings_is_told_as_one_event_and_one_for_its_beginning(house: Any) -> None:
+    """It used to be an event for each of its quarter hours."""
+    async with house.running():
+        await house.boundary("09:15:00")
+    house.clock.now_ms += DAY
+    async with house.running():
+        await _told(house, 95)
+    assert _quarters(house) == [1, 94], "that in which its readings end, and the day"
+    ks = {body["k"] for body in await house.bodies("interval.v1") if body["state"] == "provisional"}
+    assert len(ks) == 95
+
+
+async def _told(house: Any, count: int) -> None:
+    """Wait until the events tell of so many incomplete quarter hours."""
+    async with asyncio.timeout(5):
+        while sum(_quarters(house)) < count:  # noqa: ASYNC110 - an event is not waited for
+            await asyncio.sleep(0)
+
+
+def _quarters(house: Any) -> list[int]:
+    """How many quarter hours each event about incomplete ones tells of."""
+    return [event.data.get("quarters", 1) for event in house.events if event.kind == "interval_provisional"]
+
+
+async def test_a_disk_that_fails_in_between_hides_no_incomplete_quarter_hours(house: Any) -> None:
+    """What was settled before it is told, though the next ones might have gone on with it."""
+    async with house.running():
+        await house.boundary("09:15:00")
+    settled, failed, some = [], asyncio.Event(), Settlement._some
+
+    def fails_after_two(settlement: Settlement, db: Any, stamp: Stamp) -> Any:
+        if len(settled) == 2:
+            loop.call_soon_threadsafe(failed.set)
+            raise StoreError(StoreProblem.FULL, "database or disk is full")
+        done = some(settlement, db, stamp)
+        settled.extend([done] if done is not None else [])
+        return done
+
+    loop = asyncio.get_running_loop()
+    house.clock.now_ms += DAY
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(Settlement, "_some", fails_after_two)
+        with suppress(StoreError):
+            async with house.running(), asyncio.timeout(5):
+                await failed.wait()
+    assert sum(_quarters(house)) == 2 * AT_ONCE
 
 
 async def test_a_start_that_guesses_goes_on_after_all_that_is_on_disk(house: Any) -> None:
