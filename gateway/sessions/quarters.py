@@ -138,6 +138,10 @@ class Quarters:
         rules, before = self._rules(db, row), Handed.load(row.handed)
         return row, rules, self._settle(db, rules, k, before, ()), before
 
+    def period_of(self, db: Connection, k: int) -> str:
+        """The billing period of an interval, by the rules that were in force when it began."""
+        return self._rules(db, intervals.get(db, k)).period_of(k)
+
     # What it rests on
 
     def _rules(self, db: Connection, row: IntervalRow | None) -> Rules:

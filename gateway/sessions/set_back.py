@@ -8,6 +8,7 @@ once more, without what was moved away, its version is remembered, and it is set
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from gateway.clock import iso
@@ -18,7 +19,7 @@ from gateway.sessions import notices
 from gateway.sessions.clock_watch import Step
 from gateway.sessions.quarters import Handed, Quarters
 from gateway.sessions.restamping import MAX_NAMED, Restamped, restamp
-from gateway.store import intervals, meta, readings
+from gateway.store import intervals, meta, outbox, readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class _SetBack:
 
     restamped: Restamped
     withdrawn: tuple[int, int] | None
+    upto: int
+    """The newest number of the billing lane: the cloud knows the withdrawn rows by it."""
 
 
 def set_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, back_ms: int) -> Event:
@@ -43,7 +46,7 @@ def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, bac
     withdrawn = _withdraw(db, quarters, interval_of(right.utc_ms), right)
     _begin_where_this_start_did(db, interval_of(began.utc_ms - back_ms), withdrawn)
     meta.put(db, "newest_ms", str(right.utc_ms))
-    return _SetBack(restamped, withdrawn.span if withdrawn else None)
+    return _SetBack(restamped, withdrawn.span if withdrawn else None, outbox.head(db, quarters.who, "billing"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +60,48 @@ def _withdraw(db: Connection, quarters: Quarters, first_k: int, right: Stamp) ->
     rows = intervals.from_k(db, first_k)
     if not rows or rows[-1].k == first_k:
         return None
-    received = [Handed.load(row.handed) for row in rows if row.handed is not None]
-    pending = {who: adjustment for who, (_, adjustment) in intervals.carry(db).items()}
+    received = next(((row.k, Handed.load(row.handed)) for row in rows if row.handed is not None), None)
     for row in rows:
         if row.handed is not None and row.state != "closed":
             quarters.look_again(db, row.k, right)
-    if received:
-        _give_back(db, received, pending)
+    if received is not None:
+        _give_back(db, quarters, *received)
     intervals.withdraw(db, first_k)
     if rows[0].k == first_k:
         intervals.add_boundary(db, first_k, rows[0].boundary, rows[0].rules)  # it has begun, and not ended
     return _Withdrawn((first_k, rows[-1].k + 1), tuple(rows[-1].boundary), rows[0].rules)
 
 
-def _give_back(db: Connection, handed: list[Handed], pending: dict[str, int]) -> None:
-    """Carry and tanks as the first of them received them; what was added later is still to be added."""
-    first = handed[0]
-    for who, nano_wh in first.carry_before.items():
-        added = sum(one.adjustment.get(who, 0) for one in handed)
-        intervals.put_carry(db, who, nano_wh - first.adjustment.get(who, 0), added + pending.get(who, 0))
+def _give_back(db: Connection, quarters: Quarters, first_k: int, first: Handed) -> None:
+    """Carry and tanks as the first of them received them; what corrections before it add is still to be added.
+
+    Corrections of withdrawn ones are none: their energy never was.
+    """
+    owed = _owed(db, quarters, first_k, first)
+    for who in sorted({*first.carry_before, *owed}):
+        intervals.put_carry(db, who, _handed_on_to(first, who), owed[who])
     if intervals.tanks(db):
         intervals.put_tank(db, "solar", first.tanks_before.solar_wh)
         intervals.put_tank(db, "grid", first.tanks_before.grid_wh)
+
+
+def _owed(db: Connection, quarters: Quarters, first_k: int, first: Handed) -> Counter[str]:
+    """By participant: what corrections before `first_k` in its period add, less what was received. Nano-Wh."""
+    period, after, owed = quarters.period_of(db, first_k), first, Counter[str]()
+    for k, text in intervals.handed_before(db, first_k):
+        if quarters.period_of(db, k) != period:
+            break
+        one = Handed.load(text)
+        for who in {*one.carry_after, *after.carry_before}:
+            corrected = one.carry_after.get(who, 0) - _handed_on_to(after, who)
+            owed[who] += corrected - one.adjustment.get(who, 0)
+        after = one
+    return owed
+
+
+def _handed_on_to(received: Handed, who: str) -> int:
+    """What the first version of the quarter hour before handed on."""
+    return received.carry_before.get(who, 0) - received.adjustment.get(who, 0)
 
 
 def _begin_where_this_start_did(db: Connection, k: int, withdrawn: _Withdrawn | None) -> None:
@@ -101,7 +124,11 @@ def _set_back_event(began: Stamp, right: Stamp, back_ms: int, done: _SetBack) ->
     cause = f"the clock was {back_ms / 1000:.0f} s ahead; it is {iso(right.utc_ms)}"
     if done.withdrawn is not None:
         first_k, end_k = done.withdrawn
-        data |= {"withdrawn_from": iso(boundary_of(first_k)), "withdrawn_to": iso(boundary_of(end_k))}
+        data |= {
+            "withdrawn_from": iso(boundary_of(first_k)),
+            "withdrawn_to": iso(boundary_of(end_k)),
+            "withdrawn_upto": done.upto,
+        }
         cause += f"; {end_k - first_k} quarter hours that have not ended yet were withdrawn"
     return Event(
         "clock_set_back", "clock", cause,

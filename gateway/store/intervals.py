@@ -168,6 +168,11 @@ def results(db: Connection, first_k: int, end_k: int) -> Iterator[tuple[int, str
     )
 
 
+def handed_before(db: Connection, k: int) -> Iterator[tuple[int, str]]:
+    """(k, what it received and handed on) of the settled intervals before `k`, newest first, fetched as asked for."""
+    yield from db.execute("SELECT k, handed FROM interval WHERE k < ? AND handed IS NOT NULL ORDER BY k DESC", (k,))
+
+
 def is_closed(db: Connection, first_k: int, last_k: int) -> bool:
     """Whether one of the intervals first_k ... last_k is closed."""
     row = db.execute(

@@ -83,6 +83,14 @@ def append(
     return _append(db, who, epoch, lane, schema, body, ts, ts_q, rid, supersedes)
 
 
+def head(db: Connection, who: Identity, lane: Lane) -> int:
+    """The newest number of a lane in the epoch in force; 0: none."""
+    row = db.execute(
+        "SELECT ifnull(max(seq), 0) FROM outbox WHERE lane = ? AND epoch = ?", (lane, current_epoch(db, who))
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def _append(
     db: Connection, who: Identity, epoch: str, lane: str, schema: str, body: str, ts: str, ts_q: str, rid: str,
     supersedes: str | None,

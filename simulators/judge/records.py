@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulators.judge.evidence import Evidence, NoEvidenceError
-from simulators.judge.times import QUARTER_MS
+from simulators.judge.times import QUARTER_MS, parse_utc
 
 Body = dict[str, Any]
 
@@ -30,6 +30,20 @@ class Record:
     prev: str
     sha256: str
     body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Quarter hours that had not come yet: what the billing lane told of them up to a number is taken back."""
+
+    epoch: str
+    upto: int
+    first_k: int
+    end_k: int
+
+    def takes_back(self, record: Record, k: int) -> bool:
+        """Whether this record of a quarter hour is one of them."""
+        return self.first_k <= k < self.end_k and (record.epoch, record.seq <= self.upto) == (self.epoch, True)
 
 
 def records(evidence: Evidence) -> list[Record]:
@@ -84,12 +98,9 @@ def interval_versions(evidence: Evidence, *, before_the_house: bool = False) -> 
 
     `before_the_house`: with those that a clock told of that was years behind.
     """
-    told = told_versions(evidence)
-    if evidence.told("clock_wrong"):
-        received = _received(evidence)
-        first_k = 0 if before_the_house else evidence.lives[0][0] // QUARTER_MS
-        told = {k: [one for one in ordered if _may_be(evidence, one, received, first_k)] for k, ordered in told.items()}
-    found = {k: ordered for k, ordered in told.items() if ordered}
+    wrong = bool(evidence.told("clock_wrong")) and not before_the_house
+    first_k = evidence.lives[0][0] // QUARTER_MS if wrong else 0
+    found = {k: ordered for k, ordered in _versions(evidence, _withdrawals(evidence)).items() if k >= first_k}
     if not found:
         raise NoEvidenceError("the cloud holds no quarter hour")
     return found
@@ -97,23 +108,29 @@ def interval_versions(evidence: Evidence, *, before_the_house: bool = False) -> 
 
 def told_versions(evidence: Evidence) -> dict[int, list[Body]]:
     """All that the cloud was told of each quarter hour, by k, oldest version first."""
+    return _versions(evidence, [])
+
+
+def _versions(evidence: Evidence, withdrawals: list[Withdrawal]) -> dict[int, list[Body]]:
     found: dict[int, list[Body]] = {}
     for record in records(evidence):
         if record.schema == "interval.v1":
             body: Body = json.loads(record.body)
-            found.setdefault(int(body["k"]), []).append(body)
+            if not any(one.takes_back(record, int(body["k"])) for one in withdrawals):
+                found.setdefault(int(body["k"]), []).append(body)
     return {k: sorted(versions, key=lambda body: int(body["version"])) for k, versions in sorted(found.items())}
 
 
-def _received(evidence: Evidence) -> dict[tuple[int, int], int]:
-    """When the cloud, by its own clock, received each version of a quarter hour."""
-    rows = evidence.rows("cloud.db", "SELECT body, received_ms FROM record WHERE schema = 'interval.v1'")
-    read = [(json.loads(body), int(received_ms)) for body, received_ms in rows]
-    return {(int(body["k"]), int(body["version"])): received_ms for body, received_ms in read}
-
-
-def _may_be(evidence: Evidence, body: Body, received: dict[tuple[int, int], int], first_k: int) -> bool:
-    """Nobody can have measured a quarter hour before the house was there, nor one that had not ended when told."""
-    k = int(body["k"])
-    ended = (k + 1) * QUARTER_MS <= received[k, int(body["version"])] + evidence.slack_ms
-    return ended and k >= first_k
+def _withdrawals(evidence: Evidence) -> list[Withdrawal]:
+    """What the gateway took back of what a clock told that was ahead, as its notices say (docs/cloud)."""
+    notices = [(record, json.loads(record.body)) for record in records(evidence) if record.schema == "notice.v1"]
+    return [
+        Withdrawal(
+            record.epoch,
+            int(notice["data"]["withdrawn_upto"]),
+            parse_utc(notice["data"]["withdrawn_from"]) // QUARTER_MS,
+            parse_utc(notice["data"]["withdrawn_to"]) // QUARTER_MS,
+        )
+        for record, notice in notices
+        if notice["kind"] == "clock_set_back" and "withdrawn_from" in notice["data"]
+    ]

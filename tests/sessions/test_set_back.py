@@ -15,7 +15,7 @@ from gateway.sessions.quarters import Quarters
 from gateway.sessions.restamping import newest_written_ms
 from gateway.sessions.set_back import set_back
 from gateway.sessions.settlement import AT_ONCE, Settlement
-from gateway.store import meta
+from gateway.store import intervals, meta
 
 RTC, NTP = TimeQuality.RTC, TimeQuality.NTP
 DAY = 86_400_000
@@ -106,6 +106,35 @@ async def test_a_quarter_hour_that_was_told_before_it_came_gets_its_next_version
     flat = sum(share["wh"] for body in chain for share in body["shares"] if share["participant"] == "flat")
     last = chain[-1]["at_end"]["flat"]["import_wh"]
     assert flat == last - 20_000
+
+
+async def test_corrections_of_quarter_hours_that_never_came_leave_no_carry_behind(house: Any) -> None:
+    """Half a day ahead, with sun: its quarter hours were provisional, then estimated; 30 Wh of carry were left over."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.boundary("09:30:00", grid=(100_050, 0), pv=(0, 50_333), flat=(20_100, None), m1=(7_050, None))
+        await house.until("SELECT count(*) FROM interval WHERE version = 0", 1)
+    before = {who: both for who, both in (await house.db.run(intervals.carry)).items() if any(both)}
+    assert before
+    house.at("09:37:00")
+    back_ms = DAY // 2
+    house.clock.step(back_ms)
+    house.clock.quality = RTC
+    began: Stamp = house.clock.now()
+    async with house.running():
+        house.at("21:44:59")
+        await house.boundary("21:45:00", grid=(101_013, 0), pv=(0, 53_000), flat=(21_177, None), m1=(8_003, None))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+        house.at("21:46:00")
+    assert any(adjustment for _, adjustment in (await house.db.run(intervals.carry)).values())
+    house.clock.now_ms -= 600_000
+    await _set_back(house, began, back_ms)
+    after = {who: both for who, both in (await house.db.run(intervals.carry)).items() if any(both)}
+    assert after == before
+    [event] = [event for event in house.events if event.kind == "clock_set_back"]
+    [[head]] = await house.rows("SELECT max(seq) FROM outbox WHERE lane = 'billing'")
+    assert event.data["withdrawn_from"] == "2026-04-15T09:30:00.000Z"
+    assert event.data["withdrawn_upto"] == head, "the cloud knows the rows that are taken back by their numbers"
 
 
 async def test_years_that_never_were_get_no_quarter_hours(house: Any) -> None:
