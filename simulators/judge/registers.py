@@ -210,13 +210,17 @@ def _at_start(evidence: Evidence, end: Body, start: Exchange) -> list[Given]:
 
 def _at_stop(evidence: Evidence, end: Body, stop: Exchange) -> list[Given]:
     """The first readings after the stop was handled and before the next start there; for a stop that comes late the
-    register at its own time, where the meter gave the same before and after it (rule 12)."""
+    register at its own time, where the meter gave the same before and after it (rule 12).
+
+    A gateway whose clock is wrong cannot tell by the time of a stop that the box had kept it.
+    """
     said_ms = _said_ms(stop)
     wide = evidence.stated_ms
     found: list[Given] = []
     for handled_ms in _handled(stop):
         late_ms = handled_ms - said_ms
-        if late_ms <= LATE_MS + round(WIRE_MS * evidence.speed) + wide:
+        in_time = late_ms <= LATE_MS + round(WIRE_MS * evidence.speed) + wide
+        if in_time or evidence.had_wrong_time(handled_ms, handled_ms):
             until_ms = _next_start_ms(evidence, end, stop)
             readings = _served(evidence, end["meter"], handled_ms - wide, until_ms + wide)
             believed_ms = _believed_ms(evidence, end["meter"], handled_ms)

@@ -95,6 +95,20 @@ def late_stop(run: Run, moved_wh: int, signed_ms: int = 5000) -> None:
     run.served[:] = [row for row in run.served if row[:2] != ("m2", STOP + 1000)]
 
 
+def kept_while_the_clock_was_wrong(run: Run, right: str) -> None:
+    """box2 says at 12:40 that it stopped at 12:36; the gateway, whose clock was wrong until then, read on at 12:40."""
+    said_ms, end_wh = at("12:36"), register(run, "s-b", "end")
+    for line in run.charger_wire + run.csms_wire:
+        if '"s-b-stop"' in line["frame"]:
+            line["frame"] = line["frame"].replace(iso(STOP), iso(said_ms))
+    for number, row in enumerate(run.messages):
+        if row[1] == "s-b-stop":
+            run.messages[number] = (*row[:3], row[3].replace(iso(STOP), iso(said_ms)), row[4])
+    run.served += [("m2", said_ms + beside_ms, end_wh - 1, None) for beside_ms in (-3000, 5000)]
+    tell(run, at("12:31"), "clock_wrong", off_ms=-90_000)
+    tell(run, at(right), "clock_right")
+
+
 def late_and_signed_later(run: Run, moved_wh: int) -> None:
     """The signed reading lies 60 s beside the stop; in between the register has moved."""
     late_stop(run, 0, signed_ms=60_000)
@@ -367,6 +381,9 @@ PAIRS = (
          lambda run: next_start(run, STOP + 1000), lambda run: next_start(run, STOP + 800)),
     Pair("a late stop takes the register where it is flat", ("I6",), "at the end",
          lambda run: late_stop(run, 0), lambda run: late_stop(run, 1)),
+    Pair("a late stop takes the register of now where the clock is wrong", ("I6",), "at the end",
+         lambda run: kept_while_the_clock_was_wrong(run, "12:39:30"),
+         lambda run: kept_while_the_clock_was_wrong(run, "12:38:30")),
     Pair("a late stop is signed with an unmoved register", ("I5",), "beside the session's",
          lambda run: late_and_signed_later(run, 0), lambda run: late_and_signed_later(run, 1)),
     Pair("a stop sent again is signed with an unmoved register", ("I5",), "beside the session's",
