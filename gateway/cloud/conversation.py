@@ -209,12 +209,13 @@ class Conversation:
             self._replies.popleft()
 
     async def _send_state(self, connection: Connection) -> float:
+        """When it is due next; without room on the wire it waits to be woken."""
         now = self._clock.monotonic()
-        if now >= self._state_at and connection.publish(
-            self._topic("state"), await self.state_payload(online=True), retain=True
-        ):
+        if now >= self._state_at:
+            if not connection.publish(self._topic("state"), await self.state_payload(online=True), retain=True):
+                return NEVER
             self._state_at = now + STATE_S
-        return max(self._state_at, now)
+        return self._state_at
 
     async def _send_hello(self, connection: Connection) -> float:
         plan = self._handshake.plan(self._clock.monotonic())
