@@ -31,6 +31,7 @@ _PRAGMAS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA wal_autocheckpoint=256",
     "PRAGMA journal_size_limit=4194304",
+    "PRAGMA temp_store=MEMORY",
     "PRAGMA foreign_keys=ON",
     "PRAGMA trusted_schema=OFF",
     "PRAGMA cell_size_check=ON",
