@@ -208,7 +208,7 @@ def _box_alone(
 def in_force(box: Box, limits: list[Limit], slack_ms: int) -> list[Limit]:
     """What a box offers at all times: each limit until the next, the fallback before, between and after them."""
     ordered = sorted(limits, key=lambda one: one.since_ms)
-    ends = [*(limit.since_ms for limit in ordered[1:]), NEVER_MS]
+    ends = [*(limit.since_ms for limit in ordered[1:]), NEVER_MS][: len(ordered)]
     found = [Limit(-NEVER_MS, ordered[0].since_ms if ordered else NEVER_MS, box.fallback_ma)]
     for limit, next_ms in zip(ordered, ends, strict=True):
         found.append(Limit(limit.since_ms, min(limit.until_ms + slack_ms, next_ms), limit.limit_ma))
