@@ -8,8 +8,10 @@ import resource
 import shutil
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
+from .past import PastFigures
 from .plan import Fault
 from .run import Options, Outcome, simulate
 from .verdict import report
@@ -21,7 +23,7 @@ def main() -> int:
     options = Options(
         arguments.seed, arguments.hours, arguments.chargers, arguments.faults, arguments.until,
         _numbers(arguments.only), arguments.trace, arguments.mutant, arguments.crowded,
-        tuple(map(_fault, arguments.add)),
+        tuple(map(_fault, arguments.add)), arguments.away,
     )  # fmt: skip
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix=f"zev-site-{options.seed}-"))
     outcome = simulate(options, folder)
@@ -53,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shrink", action="store_true", help="after a failure: which faults does it take?")
     parser.add_argument("--mutant", help="break the gateway on purpose (tests/site/mutants.py)")
     parser.add_argument("--crowded", action="store_true", help="room for two, and everybody stays: cars take turns")
+    parser.add_argument("--away", type=float, default=0.0, metavar="DAYS", help="without CSMS and broker before it")
     parser.add_argument("--keep", type=Path, help="keep evidence and logs in this folder")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the verdict")
     return parser.parse_args()
@@ -70,11 +73,13 @@ def _fault(text: str) -> Fault:
 
 
 def _lines(options: Options, outcome: Outcome, folder: Path) -> list[str]:
-    speed = outcome.site_s / outcome.real_s
+    lived_s = outcome.real_s - outcome.past.took_s
+    speed = outcome.site_s / lived_s
     lines = [
         f"digest {outcome.digest}",
-        f"{outcome.site_s:.0f} s in {outcome.real_s:.1f} s: {speed:.0f} times real time; "
+        f"{outcome.site_s:.0f} s in {lived_s:.1f} s: {speed:.0f} times real time; "
         f"judged in {outcome.judge_s:.1f} s; {len(options.plan().faults)} faults",
+        *_past(options, outcome.past),
         *report(outcome.findings),
     ]
     if outcome.crash:
@@ -85,6 +90,15 @@ def _lines(options: Options, outcome: Outcome, folder: Path) -> list[str]:
         lines += [f"seed {options.seed} fails: {', '.join(outcome.broken)}", f"again: {options.command()} --trace",
                   f"the logs and the evidence are in {folder}"]  # fmt: skip
     return lines
+
+
+def _past(options: Options, past: PastFigures) -> list[str]:
+    if not options.away_days:
+        return []
+    return [
+        f"{options.away_days:g} days before it in {past.took_s:.1f} s: {past.on_disk / 1e6:.1f} MB on disk, "
+        f"{past.written / 1e6 / options.away_days:.1f} MB written a day, {past.held / 1e6:.1f} MB held in memory"
+    ]
 
 
 def _document(options: Options, outcome: Outcome) -> dict[str, object]:
@@ -99,6 +113,8 @@ def _document(options: Options, outcome: Outcome) -> dict[str, object]:
         "judge_s": round(outcome.judge_s, 2),
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "faults": len(options.plan().faults),
+        "away_days": options.away_days,
+        "past": asdict(outcome.past),
         "holds": outcome.holds,
         "broken": outcome.broken,
         "first": {**first, **({"crash": outcome.crash} if outcome.crash else {})},

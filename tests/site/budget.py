@@ -59,7 +59,7 @@ class Budget:
 
     def look(self, task: asyncio.Task[None], disk: Disk) -> None:
         """Count what is held and stored now."""
-        self._held.append(held_bytes([task, *_kept_by_modules()]))
+        self._held.append(held_bytes([task, *kept_by_modules()]))
         self._largest = max(self._largest, disk.size)
 
     def ended(self, disk: Disk) -> None:
@@ -119,7 +119,7 @@ def held_bytes(roots: Iterable[Any]) -> int:
     return total
 
 
-def _kept_by_modules() -> list[Any]:
+def kept_by_modules() -> list[Any]:
     """The containers that the gateway's modules keep for everybody."""
     modules = [module for name, module in list(sys.modules.items()) if name.startswith("gateway.")]
     return [kept for module in modules for kept in vars(module).values() if isinstance(kept, _KEEPS)]

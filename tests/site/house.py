@@ -7,14 +7,16 @@ import contextvars
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from gateway.app import Config, run
 from gateway.model import World
 from gateway.records.signing import list_keys
+from gateway.site import Site
 from gateway.site_file import load_site
 from simulators.building import Building, Outlet
 from simulators.cars import MIN_OFFER_MA, Car
@@ -34,10 +36,12 @@ from .broker import Broker
 from .budget import LOOK_EVERY_S, Budget
 from .clock import SimClock
 from .disk import Disk
+from .drain import Credit
 from .faults import Faults
 from .loop import NODE, SimLoop
 from .mischief import Mischief
 from .net import Link, Network
+from .past import Past, PastFigures
 from .plan import Box, Plan, Visit, weather, wrong_by_ms
 from .site_file import site_text
 from .turns import Turns
@@ -51,6 +55,8 @@ BURIED_AFTER_S = 10.0
 
 CARD_AGAIN_S = 30.0
 ASK_EVERY_S = 100.0
+ASK_SOON_S = 15.0
+"""What has waited for days is told in minutes."""
 CLOCK_OFF_MS = 1500
 """The largest step of a wall clock in this house."""
 
@@ -76,7 +82,7 @@ class House:
         self.network.log = self._note
         self.random = Random(f"{plan.seed}/house")
         evidence = folder / "evidence"
-        self.clock = SiteClock(plan.epoch_ms, 0.0, 1.0)
+        self.clock = SiteClock(plan.start_ms, 0.0, 1.0)
         self.truth = TruthLog(evidence / "truth.db")
         self.events = EventLog(evidence / "events.jsonl", self.clock)
         self.charger_frames = FrameLog(evidence / "charger_wire.jsonl", self.clock)
@@ -93,6 +99,9 @@ class House:
         self.broker = Broker()
         self.ingestor = Ingestor("broker", 1883, evidence / "cloud.db", self.clock.utc_ms, durable=False)
         self.ingestor._wire = _BrokerWire(self.broker, self.ingestor)  # type: ignore[assignment]
+        self.drain: Credit | None = None
+        """Where the days before the watch passed without CSMS and cloud: what is on its way to the cloud."""
+        self.past = PastFigures()
         self.slaves: dict[str, TcpSlave] = {}
         self.units: dict[str, int] = {}
         self.banks: dict[str, FreezingBank] = {}
@@ -153,10 +162,10 @@ class House:
 
     def trace(self, line: str) -> None:
         """One line for who watches."""
-        self._tracer(f"{self.loop.time():9.3f} {line}")
+        self._tracer(f"{self.loop.time() - self.plan.away_s:9.3f} {line}")
 
     def _write_scale(self) -> None:
-        scale = {"epoch": iso(self.plan.epoch_ms), "monotonic": 0.0, "speed": 1, "seed": self.plan.seed, "watch": True}
+        scale = {"epoch": iso(self.plan.start_ms), "monotonic": 0.0, "speed": 1, "seed": self.plan.seed, "watch": True}
         scale["way_ms"] = round(2000 * Link.latency_s)  # from the central system to the gateway, and on to a box
         if any(fault.kind == "clock_step" for fault in self.plan.faults):
             scale["clock_off_ms"] = CLOCK_OFF_MS
@@ -169,16 +178,23 @@ class House:
         self._write_scale()
         await self._open()
         faults = Faults(self)
-        world = [self._seconds(), self.ingestor.run(), *(charger.run() for charger in self.chargers.values())]
+        ends = [self.ingestor.run(), *(charger.run() for charger in self.chargers.values())]
+        tasks: list[asyncio.Task[None]] = []
+        if self.plan.away_s:
+            tasks, ends = self._begin(ends), []
+            past = Past(self)
+            self.past = past.figures
+            await past.live()
+            self.drain = Credit()
+            self.broker.subscribe("zgw/sim/+/up/#", self.drain.up)
+            self.broker.subscribe("zgw/sim/+/down/#", self.drain.down)
         story = [
             *map(self._visit, self.plan.visits),
             *map(faults.strike, self.plan.faults),
             *map(self._show, self.plan.boxes),
-            *([self._ask()] if self.plan.crowded else []),
+            *([self._ask()] if self.plan.crowded or self.drain else []),
         ]
-        tasks = [self.loop.create_task(work) for work in (*world, *story)]
-        for task in tasks:
-            task.add_done_callback(self._ended)
+        tasks += self._begin([self._seconds(), *ends, *story])
         self.start_gateway()
         if until_s is None:
             await asyncio.sleep(self.plan.seconds)
@@ -191,6 +207,12 @@ class House:
         self._close()
         if self.failed is not None:
             raise self.failed
+
+    def _begin(self, works: Sequence[Coroutine[Any, Any, None]]) -> list[asyncio.Task[None]]:
+        tasks = [self.loop.create_task(work) for work in works]
+        for task in tasks:
+            task.add_done_callback(self._ended)
+        return tasks
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A simulator that fails ends the run, with its error."""
@@ -269,12 +291,12 @@ class House:
         if self.machine is None:
             self.start_gateway()
 
-    def start_gateway(self) -> None:
-        """Start the real gateway on the disk as it is now."""
+    def start_gateway(self, site: Site | None = None) -> None:
+        """Start the real gateway on the disk as it is now; `site` where it is not to be that of the file."""
         self.boots += 1
         node = f"gateway-{self.boots}"
         disk = Disk(self.image)
-        clock = SimClock(self.loop, self.plan.epoch_ms, self.wall_off_ms)
+        clock = SimClock(self.loop, self.plan.start_ms, self.wall_off_ms)
         world = World(
             clock=clock,
             random=Random(f"{self.plan.seed}/{node}"),
@@ -284,7 +306,7 @@ class House:
             open_socket=lambda host, port, tls: self.network.connect_socket(host, port),  # type: ignore[arg-type,return-value]
             notify=lambda line: self._notified(node, line),
         )
-        config = Config(site=load_site(self.site_file), state=self.folder / "state", run_dir=None)
+        config = Config(site=site or load_site(self.site_file), state=self.folder / "state", run_dir=None)
         context = self.context.copy()
         context.run(NODE.set, node)
         (self.folder / "state").mkdir(exist_ok=True)
@@ -373,10 +395,11 @@ class House:
     async def _ask(self) -> None:
         """The cloud asks for the status now and then, to show each driver the place in the queue."""
         for number in itertools.count():
-            await asyncio.sleep(ASK_EVERY_S)
+            await asyncio.sleep(ASK_EVERY_S if self.plan.crowded else ASK_SOON_S)
             now_ms = self.clock.utc_ms()
             times = {"issued": iso(now_ms), "deadline": iso(now_ms + 60_000)}
             command = {"cid": f"place-{number}", "op": "status", "args": {}, "actor": "cloud", **times}
+            self.events.event("asked", cid=command["cid"])
             self.ingestor.command(f"sim-{self.plan.seed}", command)
 
 

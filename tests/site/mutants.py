@@ -22,6 +22,7 @@ class Mutant:
     hours: float = 0.6
     faults_per_hour: float = 40.0
     crowded: bool = False
+    away_days: float = 0.0
 
 
 def _sabotage(name: str) -> Callable[[], None]:
@@ -160,6 +161,28 @@ def _no_place_is_told() -> None:
     }
 
 
+def _one_that_waited_is_skipped() -> None:
+    """Of what waited for the central system while it was away, one in forty counts as sent when its turn comes."""
+    from gateway.store import journal
+
+    pending = journal.pending
+
+    def skipping(db: Any, charger: str, limit: int = 100) -> list[journal.JournalRow]:
+        for row in pending(db, charger, 1):
+            if row.entry % 40 == 0 and row.state == "pending":
+                journal.done(db, row.entry)
+        return pending(db, charger, limit)
+
+    journal.pending = skipping
+
+
+def _a_start_waits_for_its_turn() -> None:
+    """A driver who comes while the journal drains gets an answer when the central system has got all before it."""
+    from gateway.ocpp import intake
+
+    intake.Intake.woke = lambda _self, key: key.startswith("answer ")  # type: ignore[method-assign]
+
+
 MUTANTS: dict[str, Mutant] = {
     "reduction-counts-at-once": Mutant("I1", _reduction_counts_at_once),
     "below-the-minimum": Mutant("I2", _below_the_minimum, hours=0.4, faults_per_hour=0),
@@ -178,6 +201,10 @@ MUTANTS: dict[str, Mutant] = {
     "every-refusal-is-told": Mutant("I12", _every_refusal_is_told, seed=3, hours=0.6),
     "nobody-has-to-give-way": Mutant("I9", _nobody_has_to_give_way, seed=1, hours=1.2, faults_per_hour=0, crowded=True),
     "no-place-is-told": Mutant("I9", _no_place_is_told, seed=1, hours=0.4, faults_per_hour=0, crowded=True),
+    "one-that-waited-is-skipped": Mutant("I3", _one_that_waited_is_skipped, hours=0.4, faults_per_hour=0, away_days=1),
+    "a-start-waits-for-its-turn": Mutant(
+        "drain", _a_start_waits_for_its_turn, hours=0.6, faults_per_hour=0, away_days=10
+    ),
     "rewrite-frame": Mutant("I10", _sabotage("rewrite_frame"), hours=0.4, faults_per_hour=0),
 }
 

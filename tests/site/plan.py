@@ -117,6 +117,14 @@ class Plan:
     crowded: bool = False
     """There is room for two minima at a time, and every car stays: whoever waits is to have a turn (I9)."""
 
+    away_s: int = 0
+    """For so long before the watch the house has lived without its central system and without the cloud."""
+
+    @property
+    def start_ms(self) -> int:
+        """When all of it begins, UTC ms; the watch itself begins at `epoch_ms`."""
+        return self.epoch_ms - self.away_s * 1000
+
     @property
     def circuits(self) -> tuple[CircuitPlan, ...]:
         garage_ma = self.garage_fuse_a * 1000
@@ -213,7 +221,8 @@ ALL_KINDS = {
     **{kind: lasts for _, kinds in FAMILIES.values() for kind, lasts in kinds.items()},
 }
 
-DAY_MS = 86_400_000
+DAY_S = 86_400
+DAY_MS = DAY_S * 1000
 WRONG_BY_MS = (
     -20 * 365 * DAY_MS, -200 * DAY_MS, -2 * DAY_MS, -2_345_678, 3_456_789, DAY_MS // 2, 3 * DAY_MS, 21 * DAY_MS,
 )  # fmt: skip

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +19,8 @@ from simulators.judge.verdict import Finding
 from .clock import put_on_rails
 from .house import House
 from .loop import NODE, SimLoop
-from .plan import Fault, Plan, make_plan
+from .past import PastFigures, drain_faults
+from .plan import DAY_S, Fault, Plan, make_plan
 from .verdict import judge_watch
 from .watch import Violation
 
@@ -40,10 +41,14 @@ class Options:
     mutant: str | None = None
     crowded: bool = False
     added: tuple[Fault, ...] = ()
+    away_days: float = 0.0
 
     def plan(self) -> Plan:
         """The plan of this watch."""
         plan = make_plan(self.seed, self.hours, self.chargers, self.faults_per_hour, crowded=self.crowded)
+        plan = replace(plan, away_s=round(self.away_days * DAY_S))
+        if plan.away_s and self.faults_per_hour:
+            plan = plan.with_added(drain_faults(plan))
         return (plan if self.only is None else plan.with_faults(self.only)).with_added(self.added)
 
     def command(self) -> str:
@@ -53,6 +58,8 @@ class Options:
             parts.append(f"--faults {self.faults_per_hour:g}")
         if self.crowded:
             parts.append("--crowded")
+        if self.away_days:
+            parts.append(f"--away {self.away_days:g}")
         if self.only is not None:
             parts.append(f"--only {','.join(map(str, self.only)) or 'none'}")
         parts += [f"--add {one.at_s:g},{one.kind},{one.lasts_s:g},{one.size:g}" for one in self.added]
@@ -65,11 +72,13 @@ class Outcome:
 
     digest: str
     site_s: float
+    """Site seconds of the watch; the days before it do not count."""
     real_s: float
     judge_s: float
     findings: list[Finding] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
     crash: str = ""
+    past: PastFigures = field(default_factory=PastFigures)
 
     @property
     def holds(self) -> bool:
@@ -88,7 +97,7 @@ def simulate(options: Options, folder: Path) -> Outcome:
     started = time.process_time()
     plan = options.plan()
     loop = SimLoop()
-    put_on_rails(loop, plan.epoch_ms, plan.seed)
+    put_on_rails(loop, plan.start_ms, plan.seed)
     if options.mutant is not None:
         from .mutants import break_gateway
 
@@ -96,23 +105,32 @@ def simulate(options: Options, folder: Path) -> Outcome:
     gc.collect()
     gc.freeze()
     with (folder / "gateway.log").open("w") as gateway_log, (folder / "story.log").open("w") as story_log:
-        _log_to(gateway_log, loop, plan.epoch_ms, also=sys.stderr if options.trace else None)
+        _log_to(gateway_log, loop, plan.start_ms, also=sys.stderr if options.trace else None)
         house = House(plan, folder, loop, _tracer(story_log, also=sys.stderr if options.trace else None))
         asyncio.set_event_loop(loop)
         crash = ""
         try:
             loop.run_until_complete(house.run(options.until_s))
         except Exception as error:
-            crash = f"{loop.time():.1f} s  {type(error).__name__}: {error}"
+            crash = f"{loop.time() - plan.away_s:.1f} s  {type(error).__name__}: {error}"
             if options.trace:
                 raise
     lived_s = time.process_time() - started
     findings = (
-        judge_watch(folder, house.watch, house.budget, house.turns) if options.until_s is None and not crash else []
+        judge_watch(folder, house.watch, house.budget, house.turns, house.drain)
+        if options.until_s is None and not crash
+        else []
     )
     judged_s = time.process_time() - started - lived_s
     return Outcome(
-        house.digest.hexdigest(), loop.time(), lived_s, judged_s, findings, list(house.watch.violations), crash
+        house.digest.hexdigest(),
+        loop.time() - plan.away_s,
+        lived_s,
+        judged_s,
+        findings,
+        list(house.watch.violations),
+        crash,
+        house.past,
     )
 
 

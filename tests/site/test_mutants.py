@@ -32,6 +32,7 @@ def _broken(name: str) -> dict[str, str]:
         sys.executable, "-m", "tests.site", "--json", "--mutant", name, "--seed", str(mutant.seed),
         "--hours", str(mutant.hours), "--faults", str(mutant.faults_per_hour),
         *(["--crowded", "--chargers", "4"] if mutant.crowded else []),
+        *(["--away", str(mutant.away_days), "--chargers", "4"] if mutant.away_days else []),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     try:

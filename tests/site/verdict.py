@@ -11,7 +11,7 @@ from simulators.judge.evidence import Evidence, NoEvidenceError
 from simulators.judge.records import sessions
 from simulators.judge.verdict import TITLES, Finding, Notes
 
-from . import visible
+from . import drain, visible
 from .budget import Budget
 from .turns import Turns
 from .turns import finding as turned
@@ -23,23 +23,28 @@ OWN_TITLES = {
     "I9": "who waits has a turn within the bound, and is told place and time",
     "I11": "what goes wrong is told, with cause and next step",
     "I12": "memory, disk and log stay in their budget",
+    "drain": "what had waited for days goes out in measure, and nobody waits for it",
     "story": "every car is one session, to bill or with its reason",
 }
 
 
 OWN_CHECKS = {"I11": visible.check}
-INVARIANTS = {"I1", "I2", "I9", "I12", *CHECKS, *OWN_CHECKS} - {"story"}
+INVARIANTS = {"I1", "I2", "I9", "I12", "drain", *CHECKS, *OWN_CHECKS} - {"story"}
 """What is checked after every watch; the story is the check of the checks."""
 
 
-def judge_watch(folder: Path, watch: Watch, budget: Budget, turns: Turns) -> list[Finding]:
-    """All findings, the watch's own first."""
+def judge_watch(
+    folder: Path, watch: Watch, budget: Budget, turns: Turns, credit: drain.Credit | None = None
+) -> list[Finding]:
+    """All findings, the watch's own first; `credit` where days without CSMS and cloud came before it."""
     findings = [_own("I1", watch, f"{watch.seconds} s"), _own("I2", watch, f"{watch.limits_seen} limits")]
     evidence = Evidence(folder)
     try:
         overdue = [str(violation) for violation in watch.violations if violation.invariant == "I9"]
         own = {"I9": lambda read: turned(turns, read, overdue), "I12": budget.finding, "story": _story}
         checks = {**CHECKS, **OWN_CHECKS, **own}
+        if credit is not None:
+            checks["drain"] = lambda read: drain.finding(credit, read)
         return [*findings, *(_run(name, check, evidence) for name, check in checks.items())]
     finally:
         evidence.close()

@@ -44,7 +44,7 @@ def _words(log: Log, evidence: Evidence, notes: Notes) -> None:
                 bool(line.cause and line.next_step), f"{line.kind} of {line.subject} names no cause or no next step"
             )
     told = 0
-    for (body,) in evidence.rows("cloud.db", "SELECT body FROM record WHERE lane = 'event'"):
+    for (body,) in evidence.rows("cloud.db", "SELECT body FROM record WHERE schema = 'notice.v1'"):
         notice = json.loads(body)
         told += 1
         if notice["severity"] != "info":
