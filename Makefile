@@ -29,7 +29,8 @@ bench: $(STAMP)
 	failed=0; for part in footprint allocation simulation records; do \
 	    echo "== $$part"; $(BIN)/python -m benchmarks.$$part $(ARGS) || failed=1; done; exit $$failed
 
-# 150 seeded hours with every fault and one day with 20 wallboxes; goes on where it was broken off.
+# 150 seeded hours with every fault, one day with 20 wallboxes and 14 days without the internet; goes on where it was
+# broken off.
 soak: $(STAMP)
 	$(BIN)/python -m tests.site.soak $(ARGS)
 

@@ -1,8 +1,9 @@
 """`make soak`: many watches and one whole day on every core, resumable, with progress and a result file.
 
-    python -m tests.site.soak                       150 watches and a day with 20 wallboxes
-    python -m tests.site.soak --long                1000 watches, a week, and ten days
+    python -m tests.site.soak                       150 watches, a day with 20 wallboxes, 14 days without the internet
+    python -m tests.site.soak --long                1000 watches, ten days and a week with 20 wallboxes, 30 days without
     python -m tests.site.soak --watches 20 --no-day
+    python -m tests.site.soak --long --watches 4 --lengths 0.02       all of it, short: does it work?
 
 What has been run is kept in `run/soak/COMMIT.jsonl`: a soak that was broken off goes on where it was. The result goes
 to `docs/evidence/soak-COMMIT.txt`; the exit code is 0 only if nothing broke.
@@ -41,10 +42,12 @@ class Run:
     chargers: int
     faults: float
     crowded: bool = False
+    away_days: float = 0.0
 
     @property
     def key(self) -> str:
-        return f"{self.seed}/{self.hours:g}/{self.chargers}/{self.faults:g}" + "/crowded" * self.crowded
+        key = f"{self.seed}/{self.hours:g}/{self.chargers}/{self.faults:g}" + "/crowded" * self.crowded
+        return f"{key}/away {self.away_days:g}" if self.away_days else key
 
 
 def main() -> int:
@@ -73,10 +76,11 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.site.soak", description=__doc__.split("\n\n")[0])  # type: ignore[union-attr]
-    parser.add_argument("--watches", type=int, default=150)
+    parser.add_argument("--watches", type=int, help="150, with --long 1000")
+    parser.add_argument("--lengths", type=float, default=1.0, help="the long ones last so many times as long")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--no-day", action="store_true")
-    parser.add_argument("--long", action="store_true", help="1000 watches, a week and ten days")
+    parser.add_argument("--long", action="store_true", help="1000 watches, ten days, a week, 30 days away")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--to", type=Path, help="the result file")
     return parser.parse_args()
@@ -84,19 +88,30 @@ def _arguments() -> argparse.Namespace:
 
 def _plan(arguments: argparse.Namespace) -> Iterator[Run]:
     """The long ones first, so that no core waits for them at the end."""
+    seed, times = arguments.first_seed, arguments.lengths
     if arguments.long:
-        yield Run(arguments.first_seed, 168.0, 8, DAY_FAULTS)
+        yield Run(seed, _at_least(168.0 * times), 20, DAY_FAULTS)
     if not arguments.no_day:
         for number in range(10 if arguments.long else 1):
-            yield Run(arguments.first_seed + number, 24.0, 20, DAY_FAULTS)
-    for number in range(1000 if arguments.long else arguments.watches):
-        yield Run(arguments.first_seed + number, 1.0, 8, 40.0, number % CROWDED_EVERY == CROWDED_EVERY - 1)
+            yield Run(seed + number, _at_least(24.0 * times), 20, DAY_FAULTS)
+        if arguments.long:
+            yield Run(seed, 2.0, 20, 40.0, away_days=30.0 * times)
+        yield Run(seed, 1.0, 12, 40.0, away_days=14.0 * times)
+    watches = arguments.watches if arguments.watches is not None else 1000 if arguments.long else 150
+    for number in range(watches):
+        yield Run(seed + number, 1.0, 8, 40.0, crowded=number % CROWDED_EVERY == CROWDED_EVERY - 1)
+
+
+def _at_least(hours: float) -> float:
+    """A watch needs some minutes to begin and to drain."""
+    return max(0.3, hours)
 
 
 def _run(run: Run) -> dict[str, Any]:
     command = [
         sys.executable, "-m", "tests.site", "--json", "--seed", str(run.seed), "--hours", str(run.hours),
         "--chargers", str(run.chargers), "--faults", str(run.faults), *(["--crowded"] if run.crowded else []),
+        *(["--away", str(run.away_days)] if run.away_days else []),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     try:
@@ -134,11 +149,24 @@ def _report(lines: list[dict[str, Any]], took_s: float) -> str:
         f"{site_h:.0f} simulated hours in {cpu_s / 60:.0f} min of one core: {speed:.0f} times real time",
         *(f"{name}: {count}" for name, count in sorted(figures.items())),
         f"largest memory of a run: {memory} MB",
+        *map(_away, (line for line in lines if line.get("away_days"))),
         "",
     ]
     for line in broken:
         parts += [line["command"], *(f"    {name}: {text}" for name, text in line["first"].items())]
     return "\n".join(parts) + "\n"
+
+
+def _away(line: dict[str, Any]) -> str:
+    """The days before a watch without central system and cloud, and what became of what had waited."""
+    past, drain = line.get("past", {}), line.get("figures", {}).get("drain", {})
+    figures = ", ".join(f"{name} {value}" for name, value in drain.items())
+    return (
+        f"{line['away_days']:g} days without CSMS and broker, {line['chargers']} wallboxes: lived in "
+        f"{past.get('took_s', 0):.0f} s, {past.get('on_disk', 0) / 1e6:.0f} MB on disk, "
+        f"{past.get('written', 0) / 1e6 / line['away_days']:.0f} MB written a day, "
+        f"{past.get('held', 0) / 1e6:.1f} MB held in memory; {figures}"
+    )
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
