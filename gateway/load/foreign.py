@@ -27,8 +27,7 @@ MAINS_V = 230
 ZERO: PhaseMa = (0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """Current per building phase at one site-monotonic instant."""
 
     at_s: float

@@ -21,8 +21,8 @@ explains nothing. The first level after a start is held against what stood befor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 CONFIRM_S = 60.0
 """Site seconds for which a changed level must hold before it becomes the new truth."""
@@ -72,11 +72,11 @@ class Reason(StrEnum):
     UNCONFIRMED = "the first reading waits for a second one that agrees"
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A decoded reading. `from_s`/`to_s` are the site-monotonic times of request and reply.
+class Sample(NamedTuple):
+    """A decoded reading. A tuple, like all here that is made anew for each one.
 
-    `named_s` is when `serial` was last read, None where the meter gives none.
+    `from_s`/`to_s` are the site-monotonic times of request and reply. `named_s` is when `serial` was last
+    read, None where the meter gives none.
     """
 
     from_s: float
@@ -88,8 +88,7 @@ class Sample:
     named_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """`possible_w` is the most that can flow in either direction; `step_wh` the register's resolution.
 
     `usual_w` is what flows at most as long as everything behind the meter keeps to its rating, `range_wh` where the
@@ -102,8 +101,7 @@ class Limits:
     range_wh: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(NamedTuple):
     """What is known of one meter: the last good reading, and a level that would like to replace it.
 
     `unmoved_wh` is what power says has flowed since the energy last moved, up to `seen_s`. `jumped`: the rival lay
@@ -123,8 +121,7 @@ class Trust:
         return self.rival is not None and named_s is not None and named_s < self.rival_since_s
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`reason` None: good. `rebased` is the old register where a new level was accepted; it may have `rolled` over."""
 
     reason: Reason | None
@@ -153,7 +150,7 @@ def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]
         reason = Reason.JUMP
     if reason is None and _waits_for_name(trust, sample, limits):
         since_s = sample.from_s if trust.rival is None else trust.rival_since_s
-        return replace(trust, rival=sample, rival_since_s=since_s, jumped=False), Verdict(Reason.UNNAMED)
+        return trust._replace(rival=sample, rival_since_s=since_s, jumped=False), Verdict(Reason.UNNAMED)
     if reason is None:
         return _follows(trust, sample, limits)
     return _rivals(trust, sample, limits, reason)
@@ -229,7 +226,7 @@ def _unrolled(before: Sample, sample: Sample, limits: Limits) -> Sample | None:
         return None
     if (sample.export_wh or 0) < (before.export_wh or 0) or not range_wh * ROLLOVER_FROM < low_wh * 100:
         return None
-    unrolled = replace(sample, import_wh=high_wh + range_wh)
+    unrolled = sample._replace(import_wh=high_wh + range_wh)
     return unrolled if _contradiction(before, unrolled, limits) is None else None
 
 
@@ -252,12 +249,12 @@ def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict
     agrees = trust.rival is not None and _contradiction(trust.rival, sample, limits) is None
     zero = not sample.import_wh and not sample.export_wh
     if agrees and zero and sample.from_s - trust.rival_since_s < ZERO_S:
-        return replace(trust, rival=sample), Verdict(Reason.UNCONFIRMED)
+        return trust._replace(rival=sample), Verdict(Reason.UNCONFIRMED)
     if agrees and trust.unnamed(sample.named_s) and sample.from_s - trust.rival_since_s < SUSPECT_S:
-        return replace(trust, rival=sample), Verdict(Reason.UNCONFIRMED)
+        return trust._replace(rival=sample), Verdict(Reason.UNCONFIRMED)
     if agrees:
         return Trust(good=sample, seen_s=sample.to_s), GOOD
-    return replace(trust, rival=sample, rival_since_s=sample.from_s), Verdict(Reason.UNCONFIRMED)
+    return trust._replace(rival=sample, rival_since_s=sample.from_s), Verdict(Reason.UNCONFIRMED)
 
 
 def _follows(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:
@@ -269,7 +266,7 @@ def _follows(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdi
     unmoved_wh = 0.0 if moved else trust.unmoved_wh + flowed_wh
     if unmoved_wh > max(FROZEN_STEPS * limits.step_wh, FROZEN_WH):
         # `good` stays, so that the energy that was counted meanwhile is no jump when the meter thaws.
-        return replace(trust, seen_s=sample.to_s, unmoved_wh=unmoved_wh, rival=None), Verdict(Reason.FROZEN)
+        return trust._replace(seen_s=sample.to_s, unmoved_wh=unmoved_wh, rival=None), Verdict(Reason.FROZEN)
     return Trust(good=sample, seen_s=sample.to_s, unmoved_wh=unmoved_wh), GOOD
 
 
@@ -283,10 +280,10 @@ def _rivals(trust: Trust, sample: Sample, limits: Limits, reason: Reason) -> tup
     if rival is None or _contradiction(rival, sample, limits) is not None or not known:
         rolled = _unrolled(before, sample, limits) is not None
         jumped = reason is Reason.JUMP
-        return replace(trust, rival=sample, rival_since_s=sample.from_s, jumped=jumped, rolled=rolled), Verdict(reason)
+        return trust._replace(rival=sample, rival_since_s=sample.from_s, jumped=jumped, rolled=rolled), Verdict(reason)
     held_s = sample.from_s - trust.rival_since_s
     dead_zero = not swapped and not sample.import_wh and not sample.export_wh
     unnamed = trust.unnamed(sample.named_s) and held_s < UNNAMED_S
     if dead_zero or (not swapped and (held_s < CONFIRM_S or unnamed)):
-        return replace(trust, rival=sample), Verdict(reason)
+        return trust._replace(rival=sample), Verdict(reason)
     return Trust(good=sample, seen_s=sample.to_s), Verdict(None, rebased=before, rolled=trust.rolled)

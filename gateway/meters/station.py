@@ -55,7 +55,7 @@ class Station:
         """The newest answers: where the values lie in them, their words, and what these say."""
 
         self._energy = [model.registers[name] for name in ENERGY_NAMES if name in model.registers]
-        self._possible_w = possible_w
+        self._possible_w, self._range_wh = possible_w, model.range_wh
         self.usual_w: int | None = None
         steady = not any(register.is_float for register in self._energy)
         self._steady_wh: float | None = None
@@ -145,7 +145,7 @@ class Station:
             self._named_s,
         )
         step_wh = self._step_wh(decoded.import_wh)
-        limits = Limits(self._possible_w, step_wh, self.usual_w, self.model.range_wh)
+        limits = Limits(self._possible_w, step_wh, self.usual_w, self._range_wh)
         self._trust, verdict = judge(self._trust, sample, limits)
         if verdict.reason is not None:
             self._quarantine(reading, verdict.reason)
@@ -197,7 +197,7 @@ class Station:
             model=self.model.id,
             map_version=self.model.version,
             raw=decoded.raw,
-            range_wh=self.model.range_wh,
+            range_wh=self._range_wh,
         )
 
     def _frame_reason(self, decoded: Decoded, answers: Sequence[Answer]) -> Reason | None:

@@ -1,7 +1,5 @@
 """Garbage is never booked, and the way back is automatic (cases of metering in the field)."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,8 +46,8 @@ def test_the_first_reading_counts_when_a_second_one_agrees() -> None:
 
 def test_the_first_level_waits_until_the_serial_number_has_been_told_after_it() -> None:
     """Seed 10055: two meters were swapped between the serial number and the first reading after a start."""
-    first, second = (replace(sample(at_s, 9_000), named_s=0.5) for at_s in (1, 2))
-    told, silent = replace(sample(3, 9_000), named_s=2.5), replace(sample(22, 9_000), named_s=0.5)
+    first, second = (sample(at_s, 9_000)._replace(named_s=0.5) for at_s in (1, 2))
+    told, silent = sample(3, 9_000)._replace(named_s=2.5), sample(22, 9_000)._replace(named_s=0.5)
     assert run(first, second, told)[1] == [Reason.UNCONFIRMED, Reason.UNCONFIRMED, None]
     assert run(first, second, silent)[1] == [Reason.UNCONFIRMED, Reason.UNCONFIRMED, None]
     assert run(first, second)[0].unnamed(0.5)
@@ -110,7 +108,7 @@ def test_a_jump_that_no_fuse_lets_pass_is_another_level_also_when_time_has_passe
 
 
 def test_a_meter_that_shows_no_power_has_another_level_too_and_an_old_wrong_value_explains_nothing() -> None:
-    jump = [replace(sample(10.0 + 5 * n, 17_000 + n), power_w=None) for n in range(14)]
+    jump = [sample(10.0 + 5 * n, 17_000 + n)._replace(power_w=None) for n in range(14)]
     assert run(*jump, trust=settled())[1] == [Reason.JUMP] * 12 + [None] * 2
     assert run(sample(10, 17_000), sample(3610, 40_000, power=10_000), trust=settled())[1] == [Reason.JUMP, None]
 
@@ -119,7 +117,7 @@ def test_a_value_of_another_register_does_not_delay_what_follows_the_good_one() 
     """The wrong value was only a little above or below what the register then says."""
     assert run(sample(10, 16_700), sample(15, 16_401), trust=settled())[1] == [Reason.JUMP, None]
     for power in (0, None):  # requests that cross
-        crossed = [replace(sample(at_s, wh), power_w=power) for at_s, wh in ((10, 16_399), (11, 16_401))]
+        crossed = [sample(at_s, wh)._replace(power_w=power) for at_s, wh in ((10, 16_399), (11, 16_401))]
         assert run(*crossed, trust=settled())[1] == [Reason.FALL, None]
 
 
@@ -202,15 +200,15 @@ def test_what_is_accepted_never_falls_but_with_a_told_new_level(values: list[int
 
 def test_a_new_level_waits_until_the_serial_number_has_been_read_again() -> None:
     """Seed 159: the first Wh of a new meter were booked under the serial number that was read from the old one."""
-    trust, before = settled(), replace(sample(5, 16_400), named_s=4.0)
+    trust, before = settled(), sample(5, 16_400)._replace(named_s=4.0)
     trust, _ = judge(trust, before, LIMITS)
     reasons = []
     for at_s in range(10, 90, 5):
-        trust, verdict = judge(trust, replace(sample(at_s, 700), named_s=4.0), LIMITS)
+        trust, verdict = judge(trust, sample(at_s, 700)._replace(named_s=4.0), LIMITS)
         reasons.append(verdict.reason)
     assert reasons == [Reason.FALL] * len(reasons)
     assert trust.unnamed(4.0)
-    _, verdict = judge(trust, replace(sample(90, 700), named_s=88.0), LIMITS)
+    _, verdict = judge(trust, sample(90, 700)._replace(named_s=88.0), LIMITS)
     assert verdict.rebased is not None
     assert verdict.rebased.import_wh == 16_400
 
@@ -219,13 +217,13 @@ def test_a_new_level_of_a_meter_that_has_stopped_telling_its_serial_number_is_be
     trust, verdict = settled(), Verdict(Reason.FALL)
     at_s = 10.0
     while verdict.reason is not None:
-        trust, verdict = judge(trust, replace(sample(at_s, 700), named_s=4.0), LIMITS)
+        trust, verdict = judge(trust, sample(at_s, 700)._replace(named_s=4.0), LIMITS)
         at_s += 5
     assert UNNAMED_S <= at_s - 10 <= UNNAMED_S + 10
 
 
 def named(at_s: float, wh: int, named_s: float | None, *, power: int | None = 0, serial: str = "1") -> Sample:
-    return replace(sample(at_s, wh, serial=serial), power_w=power, named_s=named_s)
+    return sample(at_s, wh, serial=serial)._replace(power_w=power, named_s=named_s)
 
 
 def test_a_jump_that_the_power_does_not_explain_waits_for_the_serial_number_and_no_longer() -> None:
@@ -253,7 +251,7 @@ def test_what_power_or_rating_explain_waits_for_nothing() -> None:
     assert run(named(10, 16_416, 4.0, power=11_000), trust=before)[1] == [None]
     before = run(named(5, 16_400, 4.0), trust=settled())[0]
     assert run(named(10, 16_420, 4.0), trust=before)[1] == [None]
-    box = replace(LIMITS, usual_w=12_000)
+    box = LIMITS._replace(usual_w=12_000)
     assert judge(before, named(10, 16_440, 4.0, power=None), box)[1].reason is None
     assert judge(before, named(10, 16_470, 4.0, power=None), box)[1].reason is Reason.UNNAMED
     assert judge(before, named(10, 16_460, None), LIMITS)[1].reason is None  # it tells no name: nothing to wait for
@@ -276,13 +274,13 @@ def test_after_a_gap_in_which_it_was_identified_it_is_believed_at_once() -> None
 
 def test_a_box_that_draws_twice_its_rating_is_not_doubted() -> None:
     """22 kW behind a 16 A box, looked at once a minute, with and without power in the reading."""
-    box = replace(LIMITS, usual_w=12_000)
+    box = LIMITS._replace(usual_w=12_000)
     before = run(named(5, 16_400, 4.0, power=22_000), trust=settled())[0]
     for power in (22_000, None):
         assert judge(before, named(65, 16_400 + 366, 4.0, power=power), box)[1].reason is None
 
 
-ROLLS = replace(LIMITS, range_wh=1 << 32)
+ROLLS = LIMITS._replace(range_wh=1 << 32)
 FULL = ROLLS.range_wh or 0
 
 
@@ -314,8 +312,8 @@ def test_what_falls_otherwise_is_no_rollover() -> None:
     assert rolled(sample(5, 1, power=5_200, serial="2")) == [Reason.FALL]
     assert rolled(sample(5, 1, power=5_200), limits=LIMITS) == [Reason.FALL]
     low, exporting = Trust(good=sample(0, 1_000)), Trust(good=sample(0, FULL - 7, export=5))
-    assert judge(low, sample(5, 1), replace(LIMITS, range_wh=1_002))[1].reason is None
-    assert judge(low, sample(5, 1), replace(LIMITS, range_wh=1_020))[1].reason is Reason.FALL
+    assert judge(low, sample(5, 1), LIMITS._replace(range_wh=1_002))[1].reason is None
+    assert judge(low, sample(5, 1), LIMITS._replace(range_wh=1_020))[1].reason is Reason.FALL
     assert judge(exporting, sample(5, 1, export=4), ROLLS)[1].reason is Reason.FALL
 
 
@@ -350,7 +348,7 @@ def test_the_first_level_after_a_start_is_another_one_where_it_cannot_have_come_
     before: int, after: int, away_s: float | None, another: bool
 ) -> None:
     """48 kW for a minute are 800 Wh, 200 are to spare. Seed 124: a meter near its range, exchanged meanwhile."""
-    limits = replace(LIMITS, range_wh=1_000_000)
+    limits = LIMITS._replace(range_wh=1_000_000)
     assert another_level(sample(0, before), sample(0, after), limits, away_s) is another
 
 
