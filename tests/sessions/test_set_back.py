@@ -137,6 +137,54 @@ async def test_corrections_of_quarter_hours_that_never_came_leave_no_carry_behin
     assert event.data["withdrawn_upto"] == head, "the cloud knows the rows that are taken back by their numbers"
 
 
+async def test_a_clock_that_was_in_the_new_year_already_gives_the_old_one_its_carry_back(house: Any) -> None:
+    """The period changes at local midnight, and carry begins anew with it: once, when the year really ends."""
+    house.at("2026-12-31T22:14:00Z")
+    async with house.running():
+        await house.boundary("2026-12-31T22:15:00Z")
+        await house.boundary("2026-12-31T22:30:00Z", **_registers(1))
+        await house.until("SELECT count(*) FROM interval WHERE version = 0", 1)
+    before = {who: both for who, both in (await house.db.run(intervals.carry)).items() if any(both)}
+    assert before
+    back_ms = 40 * 60_000
+    house.clock.step(back_ms)
+    house.clock.quality = RTC
+    began: Stamp = house.clock.now()
+    async with house.running():
+        await house.boundary("2026-12-31T23:15:00Z", **_registers(2))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+        house.at("2026-12-31T23:16:00Z")
+    assert not any(nano_wh for nano_wh, _ in (await house.db.run(intervals.carry)).values() if abs(nano_wh) > 10**9)
+    await _set_back(house, began, back_ms)
+    assert {who: both for who, both in (await house.db.run(intervals.carry)).items() if any(both)} == before
+    [event] = [event for event in house.events if event.kind == "clock_set_back"]
+    [withdrawn_k] = {
+        body["k"] for body in await house.bodies("interval.v1") if body["start"] == event.data["withdrawn_from"]
+    }
+    async with house.running():
+        for number, minute in enumerate(("22:45", "23:00", "23:15"), 3):
+            await house.boundary(f"2026-12-31T{minute}:00Z", **_registers(number))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+    newest = {body["k"]: body for body in await house.bodies("interval.v1")}
+    carries = [
+        {share["participant"]: share["carry_before_nano_wh"] for share in newest[k]["shares"]}
+        for k in range(withdrawn_k, withdrawn_k + 3)
+    ]
+    assert {who: nano_wh for who, nano_wh in carries[0].items() if nano_wh} == {
+        who: both[0] for who, both in before.items()
+    }
+    assert any(carries[1].values())
+    assert not any(carries[2].values()), "the year ends at 23:00 UTC"
+
+
+def _registers(number: int) -> dict[str, tuple[int, int | None]]:
+    """What the meters show at the number-th quarter hour: some of it is the sun, and it does not divide evenly."""
+    return {
+        "grid": (100_000 + 50 * number, 0), "pv": (0, 50_000 + 333 * number), "flat": (20_000 + 100 * number, None),
+        "m1": (7_000 + 51 * number, None),
+    }  # fmt: skip
+
+
 async def test_years_that_never_were_get_no_quarter_hours(house: Any) -> None:
     """A first start with the date of the image: it used to settle every quarter hour of the years in between."""
     house.clock.quality = RTC
