@@ -130,13 +130,15 @@ def one_at_a_time(
 
 def _waits(evidence: Evidence, live: Iterable[Exchange], notes: Notes) -> Iterable[int]:
     """How long each box waited for its answer, where nothing was wrong with its line and the gateway was there."""
-    most_ms = round(evidence.place.call_timeout_s * 1000) + ANSWER_MS
+    timeout_ms = round(evidence.place.call_timeout_s * 1000)
     breaks = _breaks(evidence)
     slow = evidence.spans("charger_lost", "charger_back", "charger")
     full = evidence.spans("disk_full", "disk_mended", "")
     for one in live:
         sent_ms = one.sent[0].at_ms
-        due_ms = sent_ms + most_ms
+        # On a line on which nobody answers it waits for the one before it to be given up, then for itself.
+        silent = any(since - timeout_ms <= sent_ms <= until + timeout_ms for since, until in _silences(evidence))
+        due_ms = sent_ms + timeout_ms * (2 if silent else 1) + ANSWER_MS
         answered_ms = min((answer.at_ms for answer in one.answers), default=None)
         if answered_ms is not None and answered_ms <= due_ms:
             yield answered_ms - sent_ms
@@ -148,6 +150,15 @@ def _waits(evidence: Evidence, live: Iterable[Exchange], notes: Notes) -> Iterab
         if there and not troubled:
             said = "was never answered" if answered_ms is None else f"waited {(answered_ms - sent_ms) / 1000:.1f} s"
             notes.expect(False, f"{one.charger}: {one.action} {one.message_id} {said} while what had waited went out")
+
+
+def _silences(evidence: Evidence) -> list[tuple[int, int]]:
+    """From when to when the central system may have been silent on a line that was up."""
+    return [
+        (fault.at_ms, fault.at_ms + round(float(fault.data["lasts_s"]) * 1000))
+        for fault in evidence.told("fault")
+        if str(fault.data["kind"]) in ("csms_half_open", "csms_late", "csms_slow")
+    ]
 
 
 def _commands(evidence: Evidence, back_ms: int, drained_ms: int, notes: Notes) -> int:

@@ -393,12 +393,14 @@ class House:
         await charger.unplug()
 
     async def _ask(self) -> None:
-        """The cloud asks for the status now and then, to show each driver the place in the queue."""
+        """The cloud asks for the status now and then: to show each driver the place in the queue; or, while what has
+        waited for days is told, to see whether it is answered."""
+        name, every_s = ("place", ASK_EVERY_S) if self.plan.crowded else ("live", ASK_SOON_S)
         for number in itertools.count():
-            await asyncio.sleep(ASK_EVERY_S if self.plan.crowded else ASK_SOON_S)
+            await asyncio.sleep(every_s)
             now_ms = self.clock.utc_ms()
             times = {"issued": iso(now_ms), "deadline": iso(now_ms + 60_000)}
-            command = {"cid": f"place-{number}", "op": "status", "args": {}, "actor": "cloud", **times}
+            command = {"cid": f"{name}-{number}", "op": "status", "args": {}, "actor": "cloud", **times}
             self.events.event("asked", cid=command["cid"])
             self.ingestor.command(f"sim-{self.plan.seed}", command)
 

@@ -151,7 +151,9 @@ def finding(turns: Turns, evidence: Evidence, found: list[str]) -> Finding:
     notes.figure("longest", f"{turns.longest_s} s")
     notes.figure("of the bound", f"{turns.most:.0%}")
     looks = 0
-    for (payload,) in evidence.rows("cloud.db", "SELECT payload FROM reply WHERE state = 'done'"):
+    for (payload,) in evidence.rows(
+        "cloud.db", "SELECT payload FROM reply WHERE state = 'done' AND cid LIKE 'place-%'"
+    ):
         looks += _compare(json.loads(payload)["result"], turns, notes)
     notes.figure("places compared", looks)
     return notes.finding()
