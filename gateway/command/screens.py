@@ -234,6 +234,9 @@ def show_verification(found: Verification) -> None:
 
 def show_meter_keys(keys: list[dict[str, Any]]) -> None:
     """The public keys of chargers' meters, by connector, oldest first."""
+    if not keys:
+        _console().print("no key of a charger's meter is known")
+        return
     _show_rows(_console(), "Meter keys", keys, {
         "connector": lambda row: f"{row['charger']}/{row['connector']}",
         "serial": lambda row: row["serial"] or "any",

@@ -19,6 +19,9 @@ from gateway.export.session_facts import SessionFacts
 from gateway.export.session_table import session_table
 from gateway.export.transparency import transparency_xml
 from gateway.model import Connection
+from gateway.records.pins import State
+from gateway.records.signing import key_id_of
+from gateway.store import pins
 
 NO_TIME = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip archive can state: the archive itself says nothing of when it was made."""
@@ -66,11 +69,30 @@ def write_bundle(db: Connection, target: IO[bytes], scope: Scope, keys: Sequence
         _add(archive, made, "sessions.csv", [write_table(header, rows, DIALECTS["rfc4180"]).decode()])
         xml, held, left_out = transparency_xml(sessions, by_id)
         _add(archive, made, "transparency.xml", [xml])
-        _add(archive, made, "keys/keys.json", [json.dumps({"v": 1, "keys": list(keys)}, indent=1) + "\n"])
+        document = {"v": 1, "keys": [*keys, *_meter_keys(db)]}
+        _add(archive, made, "keys/keys.json", [json.dumps(document, indent=1) + "\n"])
         readme = _readme(scope, made, held, left_out, (first, last))
         _add(archive, made, "README.txt", [readme])
         _add(archive, made, "SHA256SUMS", ["".join(sorted(made.checksums, key=lambda line: line[66:]))])
     return made
+
+
+def _meter_keys(db: Connection) -> Iterator[dict[str, Any]]:
+    """The keys that were pinned for chargers' meters, replaced ones too: their texts are checked with them."""
+    for row in pins.everything(db):
+        if row.state == State.REFUSED:
+            continue
+        yield {
+            "key_id": key_id_of(bytes.fromhex(row.spki_hex)),
+            "spki_hex": row.spki_hex,
+            "charger": row.charger,
+            "connector": row.connector,
+            "meter_serial": row.serial,
+            "state": row.state,
+            "source": row.source,
+            "valid_from": utc_text(row.from_ms),
+            "valid_to": utc_text(row.to_ms) if row.to_ms is not None else "",
+        }
 
 
 def _span(sessions: Sequence[SessionFacts]) -> tuple[int, int]:
@@ -123,7 +145,8 @@ sessions.csv          {made.sessions} sessions, one a line (docs/exports.md of t
 records/records.jsonl {made.records} records {span[0]}-{span[1]} as they are kept: text, prev, sha256
 records/ocmf.txt      the signed texts alone, byte for byte, one a line
 transparency.xml      {held} sessions for the transparency software of S.A.F.E. (version 1.4.1 or newer)
-keys/keys.json        the public keys that signed; a charger's own key stands on the charger
+keys/keys.json        the public keys that signed: the gateway's, and those pinned for the meters of chargers;
+                      compare a charger's key with the one that is printed on its meter
 events/events.jsonl   {made.events} events: power, clock, keys, restarts, refused input
 SHA256SUMS            check with: sha256sum -c SHA256SUMS
 
