@@ -15,8 +15,9 @@ where no power is shown, than the connector delivers) the reading waits until th
 which happens at once. What stays below that, at most `SUSPECT_WH` and two steps of the register, is noticed when the
 serial number is read anyway, within 5 min; so much of a new meter's level may then stand as the old one's.
 
-A level that came by more than the fuse lets pass stays a changed one: that so much could have flowed a while later
-explains nothing. The first level after a start is held against what stood before it (`another_level`).
+A level that came by more than the fuse lets pass stays a changed one where no serial number tells: that so much could
+have flowed a while later explains nothing. The first level after a start is held against what stood before it
+(`another_level`).
 """
 
 from __future__ import annotations
@@ -173,10 +174,13 @@ def _contradiction(before: Sample, sample: Sample, limits: Limits) -> Reason | N
 def _goes_on_from_jump(trust: Trust, sample: Sample, limits: Limits) -> bool:
     """Whether a level goes on that no fuse let pass: time has gone by since, but nothing like it has flowed.
 
-    Not of one that fell: two requests that cross let a register fall by a Wh, and the next reading is above both.
+    Not of one that fell: two requests that cross let a register fall by a Wh, and the next reading is above both. Nor
+    of a meter that tells its name: it is asked, and where it is the same its register has stood still before.
     """
     before, rival = trust.good, trust.rival
     if before is None or rival is None or not trust.jumped or sample.from_s - rival.from_s > FRESH_S:
+        return False
+    if sample.named_s is not None:
         return False
     shown = before.power_w is not None and sample.power_w is not None
     explained = shown and not _unexplained(before, sample, limits)
@@ -233,7 +237,8 @@ def _unrolled(before: Sample, sample: Sample, limits: Limits) -> Sample | None:
 def another_level(before: Sample, sample: Sample, limits: Limits, away_s: float | None) -> bool:
     """Whether the registers of `sample` cannot go on from those of `before`, which another run has read.
 
-    `away_s` is how long ago that was; None where no clock tells. Then only a register that fell says something.
+    `away_s` is how long ago that was; None where no clock tells, or where the serial number says that it is the same
+    meter, whose register may have stood still. Then only a register that fell says something.
     """
     may_wh = None if away_s is None else limits.possible_w * away_s / 3600 + SPARE_WH
     pairs = ((before.import_wh, sample.import_wh), (before.export_wh, sample.export_wh))

@@ -160,10 +160,11 @@ class Station:
     def _begins_anew(self, before: Reading, sample: Sample, reading: Reading, limits: Limits) -> bool:
         """Whether the first level of this run is not that of the run before; another serial number says so itself."""
         self._before = None
-        if before.serial is not None and self.serial is not None and not same_serial(before.serial, self.serial):
+        named = before.serial is not None and self.serial is not None
+        if named and not same_serial(before.serial or "", self.serial or ""):
             return False
         sure = before.quality not in UNSURE and reading.quality not in UNSURE
-        away_s = (reading.replied_ms - before.requested_ms) / 1000 if sure else None
+        away_s = (reading.replied_ms - before.requested_ms) / 1000 if sure and not named else None
         stood = Sample(0.0, 0.0, before.import_wh, before.export_wh, None, before.serial)
         if (away_s is not None and away_s < 0) or not another_level(stood, sample, limits, away_s):
             return False

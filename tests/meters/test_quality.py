@@ -107,6 +107,14 @@ def test_a_jump_that_no_fuse_lets_pass_is_another_level_also_when_time_has_passe
     assert [verdict.rebased is not None for verdict in verdicts] == [False] * 12 + [True, False]
 
 
+def test_a_register_that_stood_still_and_goes_on_is_no_other_level_where_its_name_is_the_same() -> None:
+    """Seed 21008: the gateway started while a register was frozen; 155 Wh were booked to nobody at the thaw."""
+    trust = run(named(5, 16_400, 1.0, power=9_700), trust=settled())[0]
+    thaw = [named(10, 16_524, 1.0, power=9_700), named(15.5, 16_538, 15.3, power=9_700)]
+    assert run(*thaw, trust=trust)[1] == [Reason.JUMP, None]
+    assert run(*(one._replace(named_s=None) for one in thaw), trust=trust)[1] == [Reason.JUMP, Reason.JUMP]
+
+
 def test_a_meter_that_shows_no_power_has_another_level_too_and_an_old_wrong_value_explains_nothing() -> None:
     jump = [sample(10.0 + 5 * n, 17_000 + n)._replace(power_w=None) for n in range(14)]
     assert run(*jump, trust=settled())[1] == [Reason.JUMP] * 12 + [None] * 2

@@ -97,6 +97,18 @@ def test_the_first_level_after_a_start_is_held_against_the_run_before(
     assert [event.kind for event in events] == ["meter_rebased"] * another
 
 
+def test_of_a_meter_that_tells_the_same_name_after_a_start_only_a_fall_is_another_level() -> None:
+    """Its register may have stood still while the run before ended."""
+    for first_wh, another in ((9_000, False), (4_999, True)):
+        events: list[Event] = []
+        one = knowing(5_000, 40, events)
+        one.remember(Reading("m1", 40_000, 40_040, TimeQuality.NTP, 5_000, 0, serial="4711"))
+        one.serial = "4711"
+        take(one, 50, first_wh)
+        take(one, 55, first_wh)
+        assert [reading.new_level for reading in one.series(0, 10**9)] == [another]
+
+
 def test_a_new_level_while_it_runs_is_marked_in_its_first_reading() -> None:
     events: list[Event] = []
     one = knowing(5_000, 0, events)
