@@ -75,12 +75,14 @@ class SeededCharger(Charger):
         self.accepted = False
         self._told = ""
 
-    async def shout(self, text: str) -> None:
-        """Send a frame beside the queue; what comes back is for nobody."""
+    async def shout(self, text: str) -> bool:
+        """Send a frame beside the queue; what comes back is for nobody. False where it has no line to send it on."""
         socket = self.link._socket
-        if socket is not None and self.accepted:
-            with contextlib.suppress(NoAnswerError):
-                await self.link._send(socket, text)
+        if socket is None or not self.accepted:
+            return False
+        with contextlib.suppress(NoAnswerError):
+            await self.link._send(socket, text)
+        return True
 
     async def repeat_last(self) -> None:
         """Send the newest transaction message once more, as boxes with a weak link do."""

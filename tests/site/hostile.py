@@ -23,6 +23,9 @@ BEAT_S = 0.5
 A_BEAT = 20
 """So many frames, dials or cards come in each beat."""
 
+NOTICED = 200
+"""So many frames beside its order are a flood: five seconds of it."""
+
 GIANT_BYTES = 300_000
 """More than one frame may have; the largest signed meter data has some ten thousand."""
 
@@ -32,7 +35,7 @@ NAME_CHARACTERS = 6000
 
 async def box_floods(house: House, fault: Fault) -> None:
     """A box with a fault in its firmware sends without waiting for answers."""
-    await _beats(house, fault, lambda number: _shout(house, fault, f"flood-{fault.at_s}-{number}", "Heartbeat", {}))
+    await _flood(house, fault, lambda number: (f"flood-{fault.at_s}-{number}", "Heartbeat", {}))
 
 
 async def box_giant(house: House, fault: Fault) -> None:
@@ -44,9 +47,10 @@ async def box_giant(house: House, fault: Fault) -> None:
 
 async def box_cards(house: House, fault: Fault) -> None:
     """Somebody tries card after card, each another one."""
-    await _beats(house, fault, lambda number: _shout(
-        house, fault, f"card-{fault.at_s}-{number}", "Authorize", {"idTag": f"X{fault.at_s:.0f}-{number}"}
-    ))  # fmt: skip
+    await _flood(
+        house, fault,
+        lambda number: (f"card-{fault.at_s}-{number}", "Authorize", {"idTag": f"X{fault.at_s:.0f}-{number}"}),
+    )  # fmt: skip
 
 
 async def box_starts(house: House, fault: Fault) -> None:
@@ -111,9 +115,25 @@ async def _beats(house: House, fault: Fault, strike: Callable[[int], Awaitable[N
         await asyncio.sleep(BEAT_S)
 
 
-async def _shout(house: House, fault: Fault, message_id: str, action: str, payload: dict[str, str]) -> None:
-    """A frame beside the box's own order: nobody waits for its answer."""
-    await house.chargers[fault.target].shout(json.dumps([CALL, message_id, action, payload], separators=(",", ":")))
+async def _flood(house: House, fault: Fault, make: Callable[[int], tuple[str, str, dict[str, str]]]) -> None:
+    """Frame after frame; told in the story once so many have really gone that anybody would notice."""
+    sent = 0
+
+    async def strike(number: int) -> None:
+        nonlocal sent
+        before = sent
+        sent += await _shout(house, fault, *make(number))
+        if before < NOTICED <= sent:
+            house.events.event("charger_flooded", charger=fault.target)
+
+    await _beats(house, fault, strike)
+
+
+async def _shout(house: House, fault: Fault, message_id: str, action: str, payload: dict[str, str]) -> bool:
+    """A frame beside the box's own order: nobody waits for its answer. False where the box has no line."""
+    return await house.chargers[fault.target].shout(
+        json.dumps([CALL, message_id, action, payload], separators=(",", ":"))
+    )
 
 
 HOSTILE: dict[str, Callable[[House, Fault], Awaitable[None]]] = {

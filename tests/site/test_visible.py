@@ -104,11 +104,11 @@ PAIRS = {
     ),
     "a flood": Pair(
         {"kind": "box_floods", "lasts_s": 20.0}, (CUT_MS + 5000, "charger_floods", "box1"),
-        ((CUT_MS + 16_000, "charger_floods", "box1"), (CUT_MS - 1000, "charger_floods", "box1")),
-    ),
-    "card after card": Pair(
-        {"kind": "box_cards", "lasts_s": 20.0}, (CUT_MS + 5000, "charger_floods", "box1"),
-        ((CUT_MS + 5000, "card_refused", "box1"),),
+        (
+            (CUT_MS + 11_000, "charger_floods", "box1"), (CUT_MS + 5, "charger_floods", "box2"),
+            (CUT_MS - 601_000, "charger_floods", "box1"),
+        ),
+        ({"t": CUT_MS, "what": "charger_flooded", "charger": "box1"},),
     ),
     "zeros": Pair(
         {"kind": "meter_zero", "target": "m1", "lasts_s": 60.0}, (CUT_MS + 5, "reading_quarantined", "meter m1"),
@@ -147,6 +147,15 @@ def test_what_tells_of_a_fault_is_enough_and_what_does_not_is_found(name: str, t
     assert not check(_folder(tmp_path, [connected], *pair.story, **pair.fault)).holds
     for at_ms, kind, subject in pair.not_told:
         assert not check(_folder(tmp_path, [connected, (at_ms, _line(kind, subject))], *pair.story, **pair.fault)).holds
+
+
+def test_a_flood_within_ten_minutes_of_one_that_was_told_need_not_be_told_again(tmp_path: Path) -> None:
+    """The box is known to send too much."""
+    log = [(READY_MS + 1000, HERE), (CUT_MS - 60_000, _line("charger_floods", "box1"))]
+    flood = {"t": CUT_MS, "what": "charger_flooded", "charger": "box1"}
+    finding = check(_folder(tmp_path, log, flood, kind="box_cards", lasts_s=20.0))
+    assert finding.holds
+    assert finding.figures["faults that had to be told"] == "0"
 
 
 @pytest.mark.parametrize(("over_ms", "holds"), [(None, True), (CUT_MS - 10_000, False)])

@@ -21,11 +21,14 @@ DISK_S = 60.0
 ANSWERS = 20
 """From a meter that is late with every third answer so many have come: it is known to be so."""
 
-FLOOD_S = 15.0
+FLOOD_S = 10.0
+LATELY_S = 600.0
+"""A flood is told once in ten minutes; a moment of it before it is noticed here is enough."""
+
 DISOBEYS_S = 50.0
 """A reduction counts 30 s after it was confirmed, and what is drawn above it when it has been seen twice."""
 
-LATELY_MS = 40_000
+LIMITS_MS = 40_000
 ABOVE_MA = 1300
 """More than the 1 A that a car may draw above its limit."""
 
@@ -44,6 +47,7 @@ class Expected:
     `begins` names for each event the one after which it does not stand any more ("": it never stands).
     `at_once` False: seen only when the trouble is over, at the latest. `least_s`: a shorter one may pass unseen.
     `had_to_begin`: there is nothing to lose before one of these events has been told.
+    `lately_s`: what was told so shortly before need not be told again.
     """
 
     begins: Mapping[str, str]
@@ -51,6 +55,7 @@ class Expected:
     at_once: bool = True
     least_s: float = 0.0
     had_to_begin: bool = False
+    lately_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ _LOST = {"meter_lost": "meter_back"}
 _DOUBTED = {"reading_quarantined": "reading_believed"}
 _METER = Expected(_LOST, METER_S, least_s=METER_S)
 _UNSTEADY = Expected({"meter_unsteady": "meter_steady", **_LOST}, PROMPT_S)
-_FLOODS = Expected({"charger_floods": ""}, FLOOD_S)
+_FLOODS = Expected({"charger_floods": ""}, FLOOD_S, lately_s=LATELY_S)
 _DISK = Expected({"store_refuses": "", "store_failed": ""}, DISK_S, least_s=DISK_S)
 _SWAPPED = Expected({"meter_swapped": "meter_unswapped", **_LOST}, METER_S, least_s=METER_S)
 _EXCHANGED = Expected({"meter_swapped": "", "meter_rebased": "", **_LOST, **_DOUBTED}, METER_S)
@@ -96,8 +101,6 @@ EXPECTED: dict[str, Expected] = {
     "box_reorders": BOX,
     "box_reboot": BOX,
     "box_giant": BOX,
-    "box_floods": _FLOODS,
-    "box_cards": _FLOODS,
     "meter_silent": _METER,
     "meter_garbled": _METER,
     "meter_zero": Expected({**_LOST, **_DOUBTED}, METER_S, least_s=METER_S),
@@ -115,11 +118,12 @@ def troubles(evidence: Evidence) -> Iterator[Trouble]:
         if expected.begins == _CSMS.begins:
             for box in sorted(evidence.place.boxes):
                 yield Trouble(what, box, fault.at_ms, lasts_s, expected, box)
-        elif expected is _FLOODS:
-            yield Trouble(what, target, fault.at_ms, lasts_s, expected, target)
         else:
             subject = f"meter {target}" if kind.startswith("meter") else target
             yield Trouble(what, "" if expected is _CLOUD else subject, fault.at_ms, lasts_s, expected)
+    for told in evidence.told("charger_flooded"):
+        box = str(told.data["charger"])
+        yield Trouble("a flood", box, told.at_ms, 0.0, _FLOODS, box)
     for _, since_ms, until_ms in evidence.spans("disk_full", "disk_mended", ""):
         yield Trouble("a full disk", "", since_ms, (until_ms - since_ms) / 1000, _DISK)
     yield from _exchanges(evidence)
@@ -183,7 +187,7 @@ def _disobedience(evidence: Evidence) -> Iterator[Trouble]:
         known = in_force(box, limits.get(name, []), evidence.stated_ms)
         above_ms: int | None = None
         for at_ms, current_ma in _draws(evidence, name, since_ms, until_ms):
-            lately = [one.limit_ma for one in known if one.since_ms <= at_ms and at_ms - LATELY_MS <= one.until_ms]
+            lately = [one.limit_ma for one in known if one.since_ms <= at_ms and at_ms - LIMITS_MS <= one.until_ms]
             if current_ma <= max(lately) + ABOVE_MA:
                 above_ms = None
                 continue

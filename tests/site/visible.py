@@ -65,6 +65,8 @@ def _told(trouble: Trouble, log: Log, evidence: Evidence, notes: Notes) -> bool:
     since_ms = _life_since(evidence, from_ms - SETTLED_MS, until_ms)
     if since_ms is None:
         return False
+    if log.of([*expected.begins], trouble.subject, from_ms - round(1000 * expected.lately_s), from_ms - 1):
+        return False
     states = list(_states(trouble, log, since_ms))
     if any(stands for stands, _ in states) or (expected.had_to_begin and not any(begun for _, begun in states)):
         return False
