@@ -21,10 +21,11 @@ Scale = Literal["link", "site"]
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """Site time: the wall clock, and the monotonic clock in seconds."""
+    """Site time: the wall clock, and the monotonic clock in seconds. `sure`: the wall clock is no guess."""
 
     utc_ms: int
     monotonic_s: float
+    sure: bool = True
 
 
 # Events

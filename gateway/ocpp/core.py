@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gateway.model import Event, Severity
 from gateway.ocpp import frames
 from gateway.ocpp.actions import Action, Entry, LearnTag, Now, Report, Send, Trace, Transaction
+from gateway.ocpp.box_clock import BoxClock
 from gateway.ocpp.dialect import Dialect
 from gateway.ocpp.floods import Floods
 from gateway.ocpp.frames import Frame
@@ -70,6 +71,7 @@ class Core:
     """We are closing its connection ourselves."""
 
     def __post_init__(self) -> None:
+        self.box_clock = BoxClock()
         self.to_charger = CallLine("charger", self.ocpp.call_timeout_s, self.do)
         self.to_csms = CallLine("csms", self.ocpp.call_timeout_s, self.do)
         self.floods = Floods(self.charger.id, self.do)

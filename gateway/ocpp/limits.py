@@ -79,7 +79,7 @@ class Limits:
             return
         profile = limit_profile(
             order.connector, transaction.local_id, order.limit_ma, connector.phases, core.dialect,
-            core.now.utc_ms, order.duration_s,
+            core.box_clock.now_ms(core.now), order.duration_s,
         )  # fmt: skip
         until_ms = core.now.utc_ms + order.duration_s * 1000
         core.call(

@@ -23,6 +23,7 @@ from gateway.ocpp.relay import Relay, Setting
 from gateway.ocpp.storing import Storing
 from gateway.ocpp.trace import TraceLog
 from gateway.ocpp.wire import Wire
+from gateway.site_time import UNSURE
 from gateway.store import journal
 from gateway.store.database import Database
 
@@ -109,7 +110,8 @@ class ChargerLink:
         self._look_if_finished()
 
     def _now(self) -> act.Now:
-        return act.Now(self._parts.clock.utc_ms(), self._parts.clock.monotonic())
+        stamp = self._parts.clock.now()
+        return act.Now(stamp.utc_ms, self._parts.clock.monotonic(), stamp.quality not in UNSURE)
 
     # Connections
 

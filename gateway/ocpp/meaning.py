@@ -54,7 +54,7 @@ class Tag:
 class Message:
     """A CALL of a charger. `always_keep`: signed, or the first or last of its transaction: never thinned.
 
-    `register_wh`: the charger's own register, where a start or meter values say it.
+    `register_wh`: the charger's own register, where a start or meter values say it. `said_ms`: the time that it bears.
     """
 
     kind: Kind
@@ -68,6 +68,7 @@ class Message:
     signed: bool = False
     always_keep: bool = False
     register_wh: int | None = None
+    said_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,9 +229,11 @@ class Relay:
 
     def _from_charger(self, frame: frames.Frame) -> None:
         message = self._core.version.read(frame)
+        self._core.box_clock.heard(message.said_ms, self._core.now)
         if message.kind not in TRANSACTION_KINDS:
             self._core.floods.chatter(self._core.now.monotonic_s)
         if message.kind is Kind.BOOT:
+            self._core.box_clock.forget()
             self._core.do(Unwake(_ASK_BOOT))
             self._registration.boot(message)
         elif self._must_boot_first(message.kind):
@@ -259,6 +261,7 @@ class Relay:
         if core.to_charger.connected:
             core.to_charger.closed()
         core.generation += 1
+        core.box_clock.forget()
         self._gone_s = None
         self._bad_frames = 0
         core.to_charger.opened(accepted=True)

@@ -18,6 +18,7 @@ from gateway.ocpp.storing import Storing, load, refuse_orphans
 from gateway.ocpp.trace import TraceLog
 from gateway.ocpp.v16 import V16
 from gateway.site import Charger, Site
+from gateway.site_time import UNSURE
 from gateway.store import journal
 from gateway.store.database import Database
 from gateway.store.outbox import Identity
@@ -143,7 +144,8 @@ class OcppSide:
         return list(states.values())
 
     def _now(self) -> act.Now:
-        return act.Now(self._world.clock.utc_ms(), self._world.clock.monotonic())
+        stamp = self._world.clock.now()
+        return act.Now(stamp.utc_ms, self._world.clock.monotonic(), stamp.quality not in UNSURE)
 
     async def set_limit(self, ref: ConnectorRef, limit_ma: int, *, duration_s: int, raising: bool) -> LimitOutcome:
         """See `model.ChargerPort`."""

@@ -70,6 +70,7 @@ class V16:
             signed=signed,
             always_keep=signed or boundary,
             register_wh=register_wh,
+            said_ms=_said_ms(kind, frame),
         )
 
     def offline_answer(self, message: Message) -> str | None:
@@ -189,6 +190,15 @@ class V16:
 
     def set_profile(self, connector: int, profile: str) -> tuple[str, str]:
         return "SetChargingProfile", f'{{"connectorId":{connector},"csChargingProfiles":{profile}}}'
+
+
+def _said_ms(kind: Kind, frame: Frame) -> int | None:
+    """The time that a message bears; of meter values that of the newest."""
+    if kind is not Kind.METER_VALUES:
+        return parse_utc(frame.member("timestamp"))
+    values = frame.member("meterValue")
+    newest = values[-1] if isinstance(values, list) and values else None
+    return parse_utc(newest.get("timestamp")) if isinstance(newest, dict) else None
 
 
 def _integer(value: Any) -> int | None:

@@ -48,6 +48,8 @@ class Bench:
         self.db: Connection = connect(Path(":memory:"))
         migrate(self.db)
         self.utc_ms = 1_781_343_000_000
+        self.off_ms, self.sure = 0, True
+        """By how much the gateway's clock is wrong, and whether it is known to be right."""
         self.reading: Reading | None = None
         self.disk_full = False
         self.failing: type[act.StoreAction] | None = None
@@ -72,7 +74,7 @@ class Bench:
         self._perform(self.relay.start(self._now()))
 
     def _now(self) -> act.Now:
-        return act.Now(self.utc_ms, self.utc_ms / 1000)
+        return act.Now(self.utc_ms + self.off_ms, self.utc_ms / 1000, self.sure)
 
     def move(self, upstream: Upstream) -> None:
         """Restart with another CSMS in the site file."""
