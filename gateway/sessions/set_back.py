@@ -78,7 +78,7 @@ def _give_back(db: Connection, quarters: Quarters, first_k: int, first: Handed) 
     Corrections of withdrawn ones are none: their energy never was.
     """
     owed = _owed(db, quarters, first_k, first)
-    for who in sorted({*first.carry_before, *owed}):
+    for who in sorted({*intervals.carry(db), *first.carry_before, *owed}):
         intervals.put_carry(db, who, _handed_on_to(first, who), owed[who])
     if intervals.tanks(db):
         intervals.put_tank(db, "solar", first.tanks_before.solar_wh)

@@ -137,6 +137,21 @@ async def test_corrections_of_quarter_hours_that_never_came_leave_no_carry_behin
     assert event.data["withdrawn_upto"] == head, "the cloud knows the rows that are taken back by their numbers"
 
 
+async def test_a_house_that_begins_anew_begins_without_carry(house: Any) -> None:
+    """Of a first start that was three days ahead nothing is left: what it handed on came as an adjustment."""
+    house.clock.quality = RTC
+    began: Stamp = house.clock.now()
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.boundary("09:30:00", **_registers(1))
+        await house.boundary("09:45:00", **_registers(2))
+        await house.until("SELECT count(*) FROM interval WHERE version = 0", 1)
+        house.at("09:46:00")
+    assert any(nano_wh for nano_wh, _ in (await house.db.run(intervals.carry)).values())
+    await _set_back(house, began, 3 * DAY)
+    assert not any(any(both) for both in (await house.db.run(intervals.carry)).values())
+
+
 async def test_a_clock_that_was_in_the_new_year_already_gives_the_old_one_its_carry_back(house: Any) -> None:
     """The period changes at local midnight, and carry begins anew with it: once, when the year really ends."""
     house.at("2026-12-31T22:14:00Z")
