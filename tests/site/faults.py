@@ -302,10 +302,11 @@ class Faults:
             if house.wall_off_ms:
                 return
             house.kill_gateway(power=True)
-            await asyncio.sleep(OFF_S)
-            house.wall_off_ms = wrong_by_ms(fault.size)
-            house.switch_on()
+            house.wall_off_ms = wrong_by_ms(fault.size)  # whichever fault switches it on again
         self._tell("clock_wrong", off_ms=house.wall_off_ms)
+        if fault.at_s:
+            await asyncio.sleep(OFF_S)
+            house.switch_on()
         await asyncio.sleep(fault.lasts_s)
         house.set_clock_right()
         self._tell("clock_right")
