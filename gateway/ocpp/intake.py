@@ -37,6 +37,8 @@ MAX_WAITING = 32
 
 THIN_AFTER_MS = 3_600_000
 QUARTER_MS = 900_000
+BEHIND_S = 2.0
+"""Link seconds that a start with a good card waits for its turn behind what the CSMS has still to get."""
 
 
 class Intake:
@@ -178,11 +180,18 @@ class Intake:
             core.reply(asked, append.answer)
         else:
             self._waiting.setdefault(entry, []).append(asked)
-            core.do(Wake(_key(entry), core.ocpp.call_timeout_s, "link"))
+            core.do(Wake(_key(entry), self._patience_s(append, message), "link"))
         if append.for_csms:
             self.replay.appended(self._entry(append, entry) if append.sent else None, hold=hold)
         if append.answer is None and (not core.csms_ready or self._local_answer(message)):
             self._answer_ourselves(entry)
+
+    def _patience_s(self, append: Append, message: Message) -> float:
+        """How long the CSMS has to answer (link time). Where its turn comes after others, a good card waits less: what
+        was kept for days takes minutes, and a driver is there now."""
+        core, now_ms, id_tag = self._core, self._core.now.utc_ms, message.id_tag or ""
+        good = core.cards.vouched(id_tag, now_ms) and accepted(core.cards.decide(id_tag, now_ms))
+        return BEHIND_S if not append.sent and good else core.ocpp.call_timeout_s
 
     def _entry(self, append: Append, entry: int) -> Entry:
         was_live = append.answer is not None and append.sent

@@ -148,6 +148,40 @@ def test_new_transaction_messages_wait_behind_the_queue_and_others_overtake() ->
     ]  # fmt: skip
 
 
+def test_a_driver_with_a_good_card_does_not_wait_for_what_the_csms_has_still_to_get() -> None:
+    """Days of journal take minutes: who comes meanwhile charges, and the CSMS is told in order."""
+    bench = Bench().accepted()
+    bench.say("charger", start())
+    bench.say("csms", started("s1", 5))
+    bench.close("csms")
+    bench.say("charger", stop("e1", 5))
+    bench.open("csms")
+    bench.take("charger")
+    assert [frame[1] for frame in bench.take("csms")] == ["e1"]
+    bench.say("charger", start("s2", at="2026-06-13T10:00:00Z"))
+    assert bench.take("charger") == [], "it may have its turn in a moment"
+    bench.later(2.0)
+    assert bench.take("charger")[0][:2] == [3, "s2"]
+    bench.say("csms", [3, "e1", {}])
+    assert [frame[1] for frame in bench.take("csms")] == ["s2"]
+    bench.say("csms", started("s2", 6))
+    assert [row[2] for row in bench.journal()] == ["done"] * 3
+
+
+def test_a_card_that_nobody_here_knows_waits_for_the_csms_to_have_its_time() -> None:
+    """It may know the card; the gateway would have to refuse it."""
+    bench = Bench().accepted()
+    bench.close("csms")
+    bench.say("charger", stop("e1", 5))
+    bench.open("csms")
+    bench.say("charger", start("s2", tag="CARD-X"))
+    bench.take("charger")
+    bench.later(14.0)
+    assert bench.take("charger") == []
+    bench.later(2.0)
+    assert bench.take("charger")[0][:2] == [3, "s2"]
+
+
 def test_a_repeated_start_gets_the_same_answer() -> None:
     """Rule R35: by the same bytes, or by the same content under another id; also after a restart."""
     bench = Bench().accepted()
