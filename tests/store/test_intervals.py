@@ -77,8 +77,11 @@ def test_the_nearest_readings_on_both_sides_of_a_gap(db: Connection) -> None:
     assert intervals.gap_before(db, "m", 2) is None
 
 
-def test_a_meter_that_was_never_read_has_no_gap(db: Connection) -> None:
+def test_before_the_first_reading_of_a_meter_lies_all_that_waits_for_it(db: Connection) -> None:
+    """Not where it was read long ago: a gap that nobody bridges is no beginning."""
     rows(db, False, True)
+    assert intervals.gap_before(db, "m", 2) == 1
+    db.execute("INSERT INTO kept_reading (meter, why, requested_ms, reading) VALUES ('m', 'gap', 0, '{}')")
     assert intervals.gap_before(db, "m", 2) is None
 
 

@@ -55,7 +55,10 @@ def test_a_session_is_written_and_changed_by_its_id(db: Connection) -> None:
     last = sessions.last_end_on(db, "m1")
     assert last is not None
     assert last["id"] == "a"
-    assert sessions.counts(db) == (1, 1)
+    assert sessions.counts(db, "start_refused") == (1, 1)
+    reason = db.execute("SELECT unbillable_reason FROM session WHERE state = 'ended'").fetchone()
+    db.execute("UPDATE session SET unbillable_reason = 'start_refused' WHERE state = 'ended'")
+    assert (sessions.counts(db, "start_refused"), reason) == ((1, 0), (None,)), "a refused card waits for nobody"
 
 
 def test_two_sessions_never_have_one_transaction(db: Connection) -> None:
