@@ -78,7 +78,9 @@ def close(
     unknown = body.get("unknown")
     without = f"; {unknown} quarter hours have no balance and are in no sum: see their reasons" if unknown else ""
     sums = f"{body['consumption_wh']} Wh, {body['solar_wh']} Wh of them solar"
-    _answer(body, as_json, f"{period} is closed: {sums}{without}")
+    undecided = len(body.get("undecided", []))
+    waits = f"; {undecided} sessions in it wait for a decision: zev-gateway sessions --undecided" if undecided else ""
+    _answer(body, as_json, f"{period} is closed: {sums}{without}{waits}")
     return 0
 
 

@@ -61,6 +61,16 @@ def test_words_become_an_operation(
     assert said in capsys.readouterr().out
 
 
+def test_a_closed_period_says_what_is_in_no_bill(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Quarter hours without a balance, and sessions that nobody has decided about: also where it closes at once."""
+    body = {"consumption_wh": 10, "solar_wh": 4, "unknown": 3, "undecided": ["s1", "s2"]}
+    monkeypatch.setattr(acting, "act", lambda *_, **__: body)
+    assert main(["period", "close", "2026-04", "--reason", "bill"]) == 0
+    told = capsys.readouterr().out
+    assert "3 quarter hours have no balance and are in no sum" in told
+    assert "2 sessions in it wait for a decision: zev-gateway sessions --undecided" in told
+
+
 def test_a_series_is_read_from_a_csv(asked: list[dict[str, Any]], capsys: Capture, tmp_path: Path) -> None:
     file = tmp_path / "leg.csv"
     file.write_text("\ufeffstart,wh\n2026-04-15T09:15:00Z,301\n", encoding="utf-8")
