@@ -29,7 +29,8 @@ class Car:
 
     `demand_ma` caps the offer to what the car takes. `seen` are the building phases on which it drew. `over_s` is the
     instant of the first sample above what it was allowed, `over_ma` the largest draw since; `disobedient` follows from
-    a second one. `late`: its reduction should have been felt by now.
+    a second one. `late`: its reduction should have been felt by now. `unfelt_ma` is what it drew when it was last
+    seen, if that was more than its limit, `follows` whether it was ever seen to come down to one.
     """
 
     book: Book
@@ -48,6 +49,8 @@ class Car:
     disobedient: bool = False
     late: bool = False
     began_s: float = 0.0
+    unfelt_ma: int = 0
+    follows: bool = False
 
 
 def offered_ma(connector: Connector, newest: Sample | None) -> int:
@@ -68,7 +71,7 @@ def observe(car: Car, connector: Connector, newest: Sample | None, now_s: float)
     car = _started(car, now_s)
     if newest is None:
         return _asks(car, under_s=None, idle_s=None, demand_ma=None)
-    return _obeys(_phases(_demand(car, connector, newest, now_s), newest, now_s), newest, now_s)
+    return _obeys(_felt(_phases(_demand(car, connector, newest, now_s), newest, now_s), newest, now_s), newest, now_s)
 
 
 def _started(car: Car, now_s: float) -> Car:
@@ -109,6 +112,21 @@ def _phases(car: Car, newest: Sample, now_s: float) -> Car:
     if car.seen.issuperset(drawn) and charging_s == car.charging_s:
         return car
     return replace(car, seen=car.seen.union(drawn), charging_s=charging_s)
+
+
+def _felt(car: Car, newest: Sample, now_s: float) -> Car:
+    limit_ma, draw_ma = books.in_force(car.book, now_s), max(newest.ma)
+    above_ma = draw_ma if limit_ma is not None and draw_ma > limit_ma + TOLERANCE_MA else 0
+    follows = car.follows or (not above_ma and draw_ma + TOLERANCE_MA < car.unfelt_ma)
+    if above_ma == car.unfelt_ma and follows == car.follows:
+        return car
+    return replace(car, unfelt_ma=above_ma, follows=follows)
+
+
+def unseen_ma(car: Car) -> int:
+    """What a car counts with at least while nobody sees what it draws: until it was seen to follow a limit, it may go
+    on drawing what it drew when its meter fell silent."""
+    return 0 if car.follows else car.unfelt_ma
 
 
 def _obeys(car: Car, newest: Sample, now_s: float) -> Car:

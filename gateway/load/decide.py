@@ -251,6 +251,8 @@ def _standing(
     if car is None:
         return Standing(one, "idle" if one.connected else "lost", every, alone_ma, draw)
     counted_ma = books.counted(car.book, now_s, alone_ma, newest)
+    if draw is None:
+        counted_ma = max(counted_ma, cars_of.unseen_ma(car))
     if not one.connected:
         return Standing(one, "lost", every, counted_ma, draw)
     gone = one.status in CAR_GONE

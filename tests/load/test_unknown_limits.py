@@ -6,6 +6,8 @@ from gateway.model import LimitOutcome
 from tests.load.building import Box, Building, circuit, connector
 from tests.load.test_control_loop import charging, fits, living
 
+GARAGE = circuit(limit_a=20, house_worst_ma=0, meter=None)
+
 
 def held_from_before(building: Building, name: str, limit_ma: int, wants_ma: int = 32000) -> Box:
     """A transaction that ran before we started, with a limit that we do not remember."""
@@ -110,3 +112,40 @@ async def test_others_make_room_in_time_for_a_car_that_does_not_stop() -> None:
         await building.run(80)
         assert building.longest_over_s <= 40
         assert building.loads("house")[0] <= 27000
+
+
+async def test_after_a_restart_a_car_whose_meter_falls_silent_before_it_came_down_counts_with_what_it_drew() -> None:
+    """Seed 22510, crowded: it had confirmed 0 A and drew 6 A; when nobody saw that any more, others were raised."""
+    async with living(connector("a"), connector("b"), circuits=[GARAGE]) as building:
+        building.house_ma = (0, 0, 0)
+        held_from_before(building, "a", 16000).obeys = False
+        building.boxes[connector("a").ref].csms_ma = 0
+        await building.run(12)
+        assert building.boxes[connector("a").ref].limits[-1][1] == 0
+        building.silent.add("m-a")
+        building.start("b")
+        await building.run(120)
+        assert building.boxes[connector("a").ref].drawn_ma == 16000
+        assert building.boxes[connector("b").ref].drawn_ma <= 4000
+        assert building.shown("a")["reserved_a"] == 16.0
+        building.silent.clear()
+        building.boxes[connector("a").ref].obeys = True
+        await building.run(60)
+        assert building.shown("a")["reserved_a"] == 0
+
+
+async def test_a_car_that_was_seen_to_follow_counts_with_its_limit_when_its_meter_falls_silent() -> None:
+    """Else one silent meter would hold up a garage."""
+    async with living(connector("a"), connector("b"), circuits=[GARAGE]) as building:
+        building.house_ma = (0, 0, 0)
+        box = held_from_before(building, "a", 16000)
+        await building.run(40)
+        box.csms_ma = 6000
+        await building.run(40)
+        building.start("b")
+        box.csms_ma = 0
+        await building.run(3)
+        building.silent.add("m-a")
+        await building.run(120)
+        assert building.shown("a")["reserved_a"] == 0
+        assert building.boxes[connector("b").ref].drawn_ma > 6000
