@@ -52,9 +52,11 @@ class Step:
         return replace(reading, requested_ms=requested_ms, replied_ms=replied_ms, quality=self.after)
 
     def moved_ms(self, at_ms: int) -> int:
-        """The right time of an instant; of what an earlier start stamped ahead only that it lies before this one."""
-        if self.since_ms is not None and at_ms < self.since_ms:
-            return self.since_ms + self.delta_ms
+        """The right time of an instant.
+
+        What an earlier start stamped ahead keeps its order and its distances, and lies before this start, which went on
+        from the newest of it: later than it was by as long as the machine was off, and nobody knows how long.
+        """
         return at_ms + self.delta_ms
 
 

@@ -15,7 +15,7 @@ from gateway.sessions.quarters import Quarters
 from gateway.sessions.restamping import newest_written_ms
 from gateway.sessions.set_back import set_back
 from gateway.sessions.settlement import AT_ONCE, Settlement
-from gateway.store import intervals, meta
+from gateway.store import intervals, meta, readings
 
 RTC, NTP = TimeQuality.RTC, TimeQuality.NTP
 DAY = 86_400_000
@@ -135,6 +135,23 @@ async def test_corrections_of_quarter_hours_that_never_came_leave_no_carry_behin
     [[head]] = await house.rows("SELECT max(seq) FROM outbox WHERE lane = 'billing'")
     assert event.data["withdrawn_from"] == "2026-04-15T09:30:00.000Z"
     assert event.data["withdrawn_upto"] == head, "the cloud knows the rows that are taken back by their numbers"
+
+
+async def test_what_an_earlier_start_stamped_ahead_keeps_its_order(house: Any) -> None:
+    """The power failed before the clock was set back: all of it was put at one instant, and registers went back."""
+    house.clock.quality = RTC
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.boundary("09:30:00", **_registers(1))
+        await house.boundary("09:45:00", **_registers(2))
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+    house.at("09:50:00")
+    await _set_back(house, house.clock.now(), 3 * DAY)
+    kept = await house.db.run(lambda db: readings.kept_between(db, "flat", 0, house.clock.now_ms))
+    at_ms = {one.import_wh: one.requested_ms for one in kept}
+    assert [one.import_wh for one in kept] == sorted(one.import_wh or 0 for one in kept)
+    assert (at_ms[20_100] - at_ms[20_000], at_ms[20_200] - at_ms[20_100]) == (900_000, 900_000)
 
 
 async def test_a_house_that_begins_anew_begins_without_carry(house: Any) -> None:
