@@ -23,6 +23,9 @@ KNOWN_MS = 25_000
 """The new meter's first good reading: two cycles until its level has contradicted and its serial number is read, one
 until a second reading agrees; 10 s for a bus that others keep busy. Silences and deaths come on top."""
 
+HELD_MS = 60_000
+"""A new level of a meter that tells no serial number is believed only when it has held for a minute (operations.md)."""
+
 
 def unmetered_ms(evidence: Evidence, meter: str, since_ms: int, until_ms: int) -> int:
     """How much of a stretch of time lies between the readings of two meters at the same place, at most."""
@@ -52,10 +55,12 @@ def _span(evidence: Evidence, meter: str, at_ms: int) -> tuple[int, int]:
         begin_ms = _kept_ms(evidence, meter, at_ms)
     elif not any(since <= begin_ms <= until for since, until in evidence.lives):
         begin_ms = _kept_ms(evidence, meter, begin_ms)  # the silence had begun while no gateway was there
-    end_ms = at_ms + KNOWN_MS
+    counts = [told.data for told in evidence.told("meter_counts") if told.data["meter"] == meter]
+    known_ms = KNOWN_MS + (0 if all(data.get("named", True) for data in counts) else HELD_MS)
+    end_ms = at_ms + known_ms
     for since_ms, back_ms in sorted(silences + away):
         if since_ms <= end_ms and back_ms > at_ms:
-            end_ms = max(end_ms, back_ms + KNOWN_MS)
+            end_ms = max(end_ms, back_ms + known_ms)
     return begin_ms, end_ms
 
 

@@ -35,3 +35,14 @@ def test_unmetered_begins_with_the_last_register_that_somebody_read_and_kept(
     )
     unmetered_ms = exchanges.unmetered_ms(evidence, "m3", 0, AT_MS)  # type: ignore[arg-type]
     assert AT_MS - unmetered_ms == begins_ms
+
+
+@pytest.mark.parametrize(("named", "ends_ms"), [(True, 25_000), (False, 85_000)])
+def test_a_meter_without_a_name_is_known_a_minute_later(
+    named: bool, ends_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 21033: its new level was believed 65 s after the exchange."""
+    monkeypatch.setattr(exchanges, "sessions", lambda _: [])
+    told = [SimpleNamespace(at_ms=AT_MS, data={"meter": "m3", "named": named})]
+    evidence = SimpleNamespace(lives=LIVES, told=lambda _: told, spans=lambda *_: [])
+    assert exchanges.unmetered_ms(evidence, "m3", AT_MS, 3 * QUARTER_MS) == ends_ms  # type: ignore[arg-type]
