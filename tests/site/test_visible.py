@@ -167,6 +167,18 @@ def test_what_stands_told_need_not_be_told_again_until_it_is_over(
     assert check(_folder(tmp_path, log, kind="meter_zero", target="m1", lasts_s=60.0)).holds == holds
 
 
+@pytest.mark.parametrize(("jump_wh", "called"), [(-(2.0**32) + 40, 0), (-(2.0**32) - 40, 1), (-5000.0, 1)])
+def test_an_exchange_that_looks_like_a_rollover_can_be_known_to_nobody(
+    jump_wh: float, called: int, tmp_path: Path
+) -> None:
+    story = (
+        {"t": READY_MS, "what": "meter_counts", "meter": "m1", "step_wh": 1.0, "range_wh": 2**32},
+        {"t": CUT_MS, "what": "meter_exchanged", "meter": "m1", "jump_wh": jump_wh},
+    )
+    finding = check(_folder(tmp_path, [], *story, kind="meter_exchanged", target="m1"))
+    assert finding.figures["faults that had to be told"] == str(called)
+
+
 @pytest.mark.parametrize(("answers", "called"), [(19, 0), (20, 1)])
 def test_a_meter_that_is_late_again_and_again_is_told_once_that_can_be_known(
     answers: int, called: int, tmp_path: Path

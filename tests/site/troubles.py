@@ -21,6 +21,9 @@ DISK_S = 60.0
 ANSWERS = 20
 """From a meter that is late with every third answer so many have come: it is known to be so."""
 
+ROLLS_WH = 1000.0
+"""A register that goes on so far behind its range's end looks like one that has begun again at 0."""
+
 FLOOD_S = 10.0
 LATELY_S = 600.0
 """A flood is told once in ten minutes; a moment of it before it is noticed here is enough."""
@@ -134,7 +137,11 @@ def troubles(evidence: Evidence) -> Iterator[Trouble]:
 
 def _exchanges(evidence: Evidence) -> Iterator[Trouble]:
     """Meters that hang at another's address, and new ones."""
+    ranges = {told.data["meter"]: told.data["range_wh"] for told in evidence.told("meter_counts")}
     for told in evidence.told("meter_exchanged"):
+        begun_again_wh = (ranges.get(told.data["meter"]) or 0) + told.data["jump_wh"]
+        if 0 <= begun_again_wh < ROLLS_WH:
+            continue
         yield Trouble("an exchange", f"meter {told.data['meter']}", told.at_ms, 0.0, _EXCHANGED)
     ends = evidence.told("meter_back")
     for told in evidence.told("meter_silent"):
