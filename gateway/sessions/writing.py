@@ -32,6 +32,8 @@ NEXT_STEPS: dict[str, str] = {
     Reason.NO_END: "check that the connector's meter answers (status, meters); a person decides about this session",
     Reason.CHARGER_ONLY: "a person decides about this session; the charger's own registers stand beside",
     Reason.NO_STOP: "a person decides about this session",
+    Reason.STRAY_STOP: "a person decides about this session; the charger or its backend may know its start",
+    Reason.BEFORE_US: "a person decides about this session; who billed here before may know it",
     Reason.SWAPPED: "a person decides about this session, with the readings of both meters",
     Reason.WENT_BACK: (
         "check the meter: was it reset, or did its register begin again at 0? "
