@@ -379,12 +379,16 @@ class House:
         charger.plug(car)
         if visit.one_phase_after_s is not None:
             self.loop.call_later(visit.one_phase_after_s, setattr, car, "phases", 1)
-        while charger.transaction is None and self.loop.time() < leaves_s - 60:
+
+        def mine() -> bool:
+            return charger.transaction is not None and charger.transaction.card == box.card
+
+        while not mine() and self.loop.time() < leaves_s - 60:
             answer = await charger.present(box.card)
-            if charger.transaction is None:
+            if not mine():
                 self.trace(f"{box.name}: card {answer}")
                 await asyncio.sleep(CARD_AGAIN_S)
-        started = charger.transaction is not None
+        started = mine()  # and not that of a stranger who tries cards just then
         if started:
             self.events.event("car_started", charger=box.name, card=box.card)
         await asyncio.sleep(max(0.0, leaves_s - self.loop.time()))
