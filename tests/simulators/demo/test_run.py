@@ -45,7 +45,7 @@ async def test_a_run_that_is_ended_early_leaves_no_gateway_behind(tmp_path: Path
     await text_until(process, "gateway_ready")
     assert processes_of(folder)
     process.send_signal(number)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await process.communicate()
     assert process.returncode == 128 + number
     assert processes_of(folder) == []
