@@ -86,7 +86,8 @@ class Inputs:
 class Standing(NamedTuple):
     """How one connector counts now. `role`: idle, leaving, lost, claim, disobedient, unanswered.
 
-    `draw`: None = not known. A tuple, as whatever is made anew for every connector in every tick.
+    `draw`: None = not known; `told_ma`: what the book alone says (None: as counted). A tuple, as whatever is made anew
+    for every connector in every tick.
     """
 
     state: ConnectorState
@@ -95,6 +96,7 @@ class Standing(NamedTuple):
     counted_ma: int
     draw: PhaseMa | None
     grant: Grant | None = None
+    told_ma: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +253,11 @@ def _standing(
     if car is None:
         return Standing(one, "idle" if one.connected else "lost", every, alone_ma, draw)
     counted_ma = books.counted(car.book, now_s, alone_ma, newest)
+    told_ma = counted_ma
     if draw is None:
         counted_ma = max(counted_ma, cars_of.unseen_ma(car))
     if not one.connected:
-        return Standing(one, "lost", every, counted_ma, draw)
+        return Standing(one, "lost", every, counted_ma, draw, told_ma=told_ma)
     gone = one.status in CAR_GONE
     if gone:
         # Its stop is on the way: the next car may begin under the fallback, on every phase. What is drawn counts too.
@@ -266,7 +269,7 @@ def _standing(
         return Standing(one, "leaving", every, counted_ma, draw)
     if books.unsteered(car.book, now_s):
         return Standing(one, "unanswered", every, counted_ma, draw)
-    return Standing(one, "claim", cars_of.phases(car, connector, now_s), counted_ma, draw)
+    return Standing(one, "claim", cars_of.phases(car, connector, now_s), counted_ma, draw, told_ma=told_ma)
 
 
 def _seat(plant: Plant, one: Standing, car: Car) -> Seat:
@@ -278,9 +281,11 @@ def _seat(plant: Plant, one: Standing, car: Car) -> Seat:
 
 
 def _most(one: Standing) -> PhaseMa:
+    """What a connector that nobody reads is taken to draw where the house is reckoned as the rest of a total: not more
+    than it was told. What it is reserved beyond that must not make the house smaller."""
     most = [0, 0, 0]
     for phase in one.phases:
-        most[phase] = one.counted_ma
+        most[phase] = one.counted_ma if one.told_ma is None else one.told_ma
     return most[0], most[1], most[2]
 
 

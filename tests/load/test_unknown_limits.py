@@ -149,3 +149,20 @@ async def test_a_car_that_was_seen_to_follow_counts_with_its_limit_when_its_mete
         await building.run(120)
         assert building.shown("a")["reserved_a"] == 0
         assert building.boxes[connector("b").ref].drawn_ma > 6000
+
+
+async def test_what_is_reserved_for_an_unseen_car_does_not_make_the_house_smaller() -> None:
+    """Seed 10022: it was told 8 A, drew 3 A, and was reserved the 16 A of before; as if it drew those, the house behind
+    the total looked 13 A smaller, and others were given what it may take at any moment."""
+    async with living(connector("a"), connector("b")) as building:
+        building.house_ma = (20000, 20000, 20000)
+        box = held_from_before(building, "a", 16000, wants_ma=16000)
+        box.csms_ma, box.follow_after_s = 8000, 20.0
+        await building.run(13)
+        building.silent.add("m-a")
+        box.wants_ma = 3000
+        await building.run(10)
+        building.start("b")
+        await building.run(130, fits(building))
+        assert building.shown("a")["reserved_a"] == 16.0
+        assert building.boxes[connector("b").ref].drawn_ma >= 6000
