@@ -105,7 +105,8 @@ class Limits(NamedTuple):
 class Trust(NamedTuple):
     """What is known of one meter: the last good reading, and a level that would like to replace it.
 
-    `unmoved_wh` is what power says has flowed since the energy last moved, up to `seen_s`. `jumped`: the rival lay
+    `unmoved_wh` is what power says has flowed since the energy last moved, up to `seen_s`; `unseen_wh` what may have
+    flowed before this run, while the register stood where it stands still. `jumped`: the rival lay
     higher than any fuse let pass when it came; `rolled`: it may be a register that began again at 0.
     """
 
@@ -114,6 +115,7 @@ class Trust(NamedTuple):
     rival_since_s: float = 0.0
     seen_s: float = 0.0
     unmoved_wh: float = 0.0
+    unseen_wh: float = 0.0
     jumped: bool = False
     rolled: bool = False
 
@@ -146,7 +148,9 @@ def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]
         return _first(trust, sample, limits)
     if _rolls_over(trust.good, sample, limits):
         return _follows(trust, sample, limits)
-    reason = _contradiction(trust.good, sample, limits)
+    # Where power flows and the register stands, as it did before this run, it may have stood all the time in between.
+    stood_wh = trust.unseen_wh if trust.unmoved_wh else 0.0
+    reason = _contradiction(trust.good, sample, limits, stood_wh)
     if reason is None and _goes_on_from_jump(trust, sample, limits):
         reason = Reason.JUMP
     if reason is None and _waits_for_name(trust, sample, limits):
@@ -157,10 +161,10 @@ def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]
     return _rivals(trust, sample, limits, reason)
 
 
-def _contradiction(before: Sample, sample: Sample, limits: Limits) -> Reason | None:
-    """Why `sample` cannot follow `before`."""
+def _contradiction(before: Sample, sample: Sample, limits: Limits, more_wh: float = 0.0) -> Reason | None:
+    """Why `sample` cannot follow `before`, where `more_wh` may have flowed earlier."""
     hours = max(sample.to_s - before.from_s, 0.0) / 3600
-    allowed_wh = limits.possible_w * hours * 1.1 + 2 * limits.step_wh + 1
+    allowed_wh = limits.possible_w * hours * 1.1 + 2 * limits.step_wh + 1 + more_wh
     for old, new in ((before.import_wh, sample.import_wh), (before.export_wh, sample.export_wh)):
         if old is None or new is None:
             continue
@@ -249,6 +253,14 @@ def another_level(before: Sample, sample: Sample, limits: Limits, away_s: float 
     return any(wh < 0 or (may_wh is not None and wh > may_wh) for wh in moved)
 
 
+def unseen(trust: Trust, before: Sample, limits: Limits, away_s: float) -> Trust:
+    """After a start: the register stands where the run before has read it, `away_s` ago; else nothing follows."""
+    good = trust.good
+    if good is None or (good.import_wh, good.export_wh) != (before.import_wh, before.export_wh):
+        return trust
+    return trust._replace(unseen_wh=limits.possible_w * away_s / 3600)
+
+
 def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:
     """After a start. Zeros are believed only when they have held: a meter that answers zeros does so for a while."""
     agrees = trust.rival is not None and _contradiction(trust.rival, sample, limits) is None
@@ -272,7 +284,8 @@ def _follows(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdi
     if unmoved_wh > max(FROZEN_STEPS * limits.step_wh, FROZEN_WH):
         # `good` stays, so that the energy that was counted meanwhile is no jump when the meter thaws.
         return trust._replace(seen_s=sample.to_s, unmoved_wh=unmoved_wh, rival=None), Verdict(Reason.FROZEN)
-    return Trust(good=sample, seen_s=sample.to_s, unmoved_wh=unmoved_wh), GOOD
+    unseen_wh = 0.0 if moved else trust.unseen_wh
+    return Trust(good=sample, seen_s=sample.to_s, unmoved_wh=unmoved_wh, unseen_wh=unseen_wh), GOOD
 
 
 def _rivals(trust: Trust, sample: Sample, limits: Limits, reason: Reason) -> tuple[Trust, Verdict]:

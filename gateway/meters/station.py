@@ -15,7 +15,7 @@ from operator import attrgetter
 
 from gateway.meters.answer import Answer
 from gateway.meters.meter_model import ENERGY_NAMES, MeterModel, Span
-from gateway.meters.quality import Limits, Reason, Sample, Trust, all_equal, another_level, judge
+from gateway.meters.quality import Limits, Reason, Sample, Trust, all_equal, another_level, judge, unseen
 from gateway.meters.registers import Decoded, Words, decode, decode_serial, in_range, same_serial, step_wh
 from gateway.meters.slices import Slices, slices
 from gateway.meters.words import energy_of, shown_wh
@@ -164,9 +164,12 @@ class Station:
         if named and not same_serial(before.serial or "", self.serial or ""):
             return False
         sure = before.quality not in UNSURE and reading.quality not in UNSURE
-        away_s = (reading.replied_ms - before.requested_ms) / 1000 if sure and not named else None
+        away_s = (reading.replied_ms - before.requested_ms) / 1000 if sure else None
         stood = Sample(0.0, 0.0, before.import_wh, before.export_wh, None, before.serial)
-        if (away_s is not None and away_s < 0) or not another_level(stood, sample, limits, away_s):
+        if away_s is not None and away_s < 0:
+            return False
+        if not another_level(stood, sample, limits, None if named else away_s):
+            self._trust = unseen(self._trust, stood, limits, away_s or 0.0)
             return False
         self._tell_rebased(stood, reading)
         return True

@@ -15,6 +15,7 @@ from gateway.meters.quality import (
     all_equal,
     another_level,
     judge,
+    unseen,
 )
 
 LIMITS = Limits(possible_w=48_000, step_wh=1)
@@ -364,3 +365,26 @@ def test_an_export_register_that_fell_is_another_level_too() -> None:
     assert another_level(sample(0, 5, export=9), sample(0, 5, export=8), LIMITS, None)
     assert another_level(sample(0, 5, export=9), sample(0, 5, export=5_000), LIMITS, 60.0)
     assert not another_level(sample(0, 5, export=9), sample(0, 5, export=9), LIMITS, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("before_wh", "power", "jump_wh", "reason"),
+    [(16_400, 3_700, 88, None), (16_400, 0, 88, Reason.JUMP), (16_399, 3_700, 88, Reason.JUMP),
+     (16_400, 3_700, 700, Reason.JUMP)],
+)  # fmt: skip
+def test_a_register_that_stood_still_over_a_start_may_go_on_by_what_has_flowed_since(
+    before_wh: int, power: int, jump_wh: int, reason: Reason | None
+) -> None:
+    """Seeds 10070 and 10090: it stood still when the gateway was killed and when it came back, 40 s later; 48 kW for
+    40 s are 533 Wh. Where no power is shown, or the register has moved since, it is no register that stood still."""
+    trust = unseen(settled(), sample(0, before_wh), LIMITS, 40.0)
+    trust, reasons = run(*[sample(5.0 + 5 * n, 16_400, power=power) for n in range(3)], trust=trust)
+    assert reasons == [None] * 3
+    assert judge(trust, sample(20.0, 16_400 + jump_wh, power=power), LIMITS)[1].reason is reason
+
+
+def test_what_may_have_flowed_before_a_start_is_forgotten_with_the_first_move() -> None:
+    trust = unseen(settled(), sample(0, 16_400), LIMITS, 40.0)
+    trust, _ = run(sample(10, 16_400, power=3_700), sample(15, 16_410, power=3_700), trust=trust)
+    trust, reasons = run(sample(20, 16_410, power=3_700), sample(25, 16_498, power=3_700), trust=trust)
+    assert reasons == [None, Reason.JUMP]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from simulators.judge.evidence import Evidence
 
 from .plan import make_plan
 from .site_file import site_text
+from .troubles import _full
 from .visible import check
 
 READY_MS = 1_000_000
@@ -267,3 +269,9 @@ def test_a_warning_without_a_next_step_is_found(tmp_path: Path) -> None:
     bare = {"event": "bus_full", "subject": "bus lan", "cause": "too much", "next_step": "", "level": "warning"}
     finding = check(_folder(tmp_path, [(READY_MS, bare)], kind="clock_step"))
     assert "bus_full of bus lan names no cause or no next step" in finding.first_violation
+
+
+def test_a_disk_that_is_full_again_before_it_is_asked_has_been_full_all_the_time() -> None:
+    spans = [("", 0, 50_000), ("", 52_000, 160_000), ("", 181_000, 190_000)]
+    evidence = SimpleNamespace(spans=lambda *_: spans)
+    assert list(_full(evidence)) == [(0, 160_000), (181_000, 190_000)]  # type: ignore[arg-type]

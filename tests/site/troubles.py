@@ -18,6 +18,9 @@ METER_S = 45.0
 DISK_S = 60.0
 """A full disk is noticed with the next thing that has to be written."""
 
+DISK_ASKED_MS = 20_000
+"""A part whose database takes nothing asks it again so soon (gateway/app.py)."""
+
 ANSWERS = 20
 """From a meter that is late with every third answer so many have come: it is known to be so."""
 
@@ -127,12 +130,22 @@ def troubles(evidence: Evidence) -> Iterator[Trouble]:
     for told in evidence.told("charger_flooded"):
         box = str(told.data["charger"])
         yield Trouble("a flood", box, told.at_ms, 0.0, _FLOODS, box)
-    for _, since_ms, until_ms in evidence.spans("disk_full", "disk_mended", ""):
+    for since_ms, until_ms in _full(evidence):
         yield Trouble("a full disk", "", since_ms, (until_ms - since_ms) / 1000, _DISK)
     yield from _exchanges(evidence)
     yield from _late_answers(evidence)
     yield from _frozen(evidence)
     yield from _disobedience(evidence)
+
+
+def _full(evidence: Evidence) -> Iterator[tuple[int, int]]:
+    """When the disk was full. What is full again before it was asked again has been full all the time."""
+    spans = sorted((since, until) for _, since, until in evidence.spans("disk_full", "disk_mended", ""))
+    while spans:
+        since, until = spans.pop(0)
+        while spans and spans[0][0] - until <= DISK_ASKED_MS:
+            until = max(until, spans.pop(0)[1])
+        yield since, until
 
 
 def _exchanges(evidence: Evidence) -> Iterator[Trouble]:
