@@ -199,12 +199,14 @@ def _raises(
     """Share what is free now: minima of those that begin, longest waiting first; then level by level."""
     if not rising:
         return [], []
-    free = [max(0, careful - taken) for careful, taken in zip(bounds.careful, bounds.taken, strict=True)]
+    # Below 0 where too much is taken: then also one that already counts with its minimum, since nobody knows what it
+    # holds, is not given it.
+    free = [careful - taken for careful, taken in zip(bounds.careful, bounds.taken, strict=True)]
     ramp = [RAMP_MA] * len(free)
     for item in recent:
         for link in item.links:
             ramp[link] -= item.ma
-    free = [max(0, min(room, rest)) for room, rest in zip(free, ramp, strict=True)]
+    free = [min(room, max(0, rest)) for room, rest in zip(free, ramp, strict=True)]
     commands: list[Command] = []
     added: list[Raised] = []
     for seat in sorted((seat for seat in rising if not seat.current_ma), key=lambda seat: (seat.car.since_s, seat.ref)):
@@ -214,7 +216,7 @@ def _raises(
             _take(seat, missing_ma, free, added, now_s)
     more = [seat for seat in rising if seat.current_ma]
     shares = [Share(seat.links, seat.counted_ma, max(seat.counted_ma, seat.target_ma)) for seat in more]
-    capacity = list(free)
+    capacity = [max(0, room) for room in free]
     for share in shares:
         for link in share.links:
             capacity[link] += share.min_ma

@@ -26,6 +26,9 @@ IDENTIFY_AGAIN_S = 10.0
 NAMELESS_AFTER = 3
 """Silences in a row where the serial number stands, before a meter that never gave it is read without it."""
 
+NAMELESS_AT_MOST = 6
+"""After so many silences in a row a meter is taken to have no serial number, and nobody is made to wait for it."""
+
 REFUSES_ADDRESS = frozenset((1, 2, 3))
 """Exception codes that speak of the request (illegal function, address, value); others of the moment."""
 
@@ -148,6 +151,8 @@ class BusPlan:
         if not any(task.entry is entry and not task.boundary for task in self._urgent):
             waiting = sum(not task.boundary for task in self._urgent)
             self._urgent.insert(waiting, Task(entry, Kind.ENERGY, _energy(entry), now_s))
+        if 0 < entry.nameless <= NAMELESS_AT_MOST:
+            self.identify(meter, now_s)  # who waits for a register needs its name as well
         return True
 
     def boundary(self, now_s: float) -> None:

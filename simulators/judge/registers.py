@@ -21,6 +21,9 @@ FIRST = 3
 """The end register is among the first readings that can be believed: one waits for a second that agrees (after a start
 of the gateway, or another meter), one may get lost on its way."""
 
+ASKS_MS = 10_000
+"""For so long after a start or a silence the gateway may ask who answers there before it believes (site time)."""
+
 READ_MS = 2_500
 """A meter is asked and has answered within this time (link time: two requests of 0.5 s, and others on its line)."""
 
@@ -224,7 +227,8 @@ def _at_stop(evidence: Evidence, end: Body, stop: Exchange) -> list[Given]:
             until_ms = _next_start_ms(evidence, end, stop)
             readings = _served(evidence, end["meter"], handled_ms - wide, until_ms + wide)
             believed_ms = _believed_ms(evidence, end["meter"], handled_ms)
-            after = sum(reading.at_ms <= believed_ms + wide for reading in readings)
+            asked_ms = believed_ms + (ASKS_MS if believed_ms > handled_ms else 0)
+            after = sum(reading.at_ms <= asked_ms + wide for reading in readings)
             found += readings[: after + FIRST]
         if late_ms > LATE_MS - wide:
             before = _served(evidence, end["meter"], said_ms - QUARTER_MS, said_ms + wide)

@@ -26,9 +26,9 @@ AT_A_START_MS = 10_000
 """Where there was no gateway at the quarter hour, or the meter gave nothing just then, its first reading within this
 time is still the boundary's (design rule 4)."""
 
-ASKS_MS = 1_200
+ASKS_MS = 1_400
 """For each meter of a line, from a start on: who it is and its energy, both of them twice, one meter after the other at
-9600 baud. A line with more than eight takes longer than 10 s."""
+9600 baud. A line with more than seven takes longer than 10 s."""
 
 REPLIED_MS = 600
 """Link time: a request of the last instant has been answered or had its time-out of 0.5 s, and the row is written."""

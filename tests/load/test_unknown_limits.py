@@ -166,3 +166,27 @@ async def test_what_is_reserved_for_an_unseen_car_does_not_make_the_house_smalle
         await building.run(130, fits(building))
         assert building.shown("a")["reserved_a"] == 16.0
         assert building.boxes[connector("b").ref].drawn_ma >= 6000
+
+
+async def test_a_box_that_comes_back_into_a_full_garage_is_not_given_what_it_was_reserved() -> None:
+    """The day of 10000 with 20 boxes: told 0 A, it counted with its fallback while it was lost; and the one that was to
+    make room for it could not hold 0 A."""
+    narrow = circuit(limit_a=12, house_worst_ma=0, meter=None)
+    boxes = [connector("a", max_ma=6000), connector("b", max_ma=6000), connector("c", max_ma=6000, fallback_ma=6000)]
+    async with living(*boxes, circuits=[narrow]) as building:
+        building.house_ma = (0, 0, 0)
+        waits = building.start("c")
+        waits.csms_ma = 0
+        await charging(building, "a", "b")
+        assert building.loads("house")[0] == 12000
+        waits.csms_ma = None
+        for box in building.boxes.values():
+            box.obeys = box is waits
+        waits.connected = False
+        await building.run(8)
+        waits.connected = True
+        await building.run(40, lambda: not_above(building, 12000))
+
+
+def not_above(building: Building, limit_ma: int) -> None:
+    assert max(building.loads("house")) <= limit_ma, building.clock.now_s

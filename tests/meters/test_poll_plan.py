@@ -264,6 +264,18 @@ def test_a_meter_that_was_silent_about_its_serial_number_is_asked_again_and_know
     assert plan.entries["m0"].blocks.serial is not None
 
 
+def test_who_waits_for_a_register_has_the_name_of_its_meter_asked_for_soon_after_a_disturbance() -> None:
+    """Seed 50052: a session waited 25 s longer than its meter was disturbed. One that has no name is left alone."""
+    for silences, soon in ((3, True), (7, False)):
+        plan = plan_of(5)
+        _, at = nameless(plan, silences)
+        bus = Bus(plan)
+        bus.now_s = at[-1]
+        assert plan.demand("m0", bus.now_s)
+        bus.run(at[-1] + 12)
+        assert plan.entries["m0"].named is soon
+
+
 def test_a_meter_that_is_busy_is_tried_again_not_shrunk() -> None:
     plan = plan_of(5)
     Bus(plan).run(4)

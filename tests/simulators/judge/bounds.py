@@ -70,6 +70,12 @@ def after_silence(run: Run, silent: bool) -> None:
         span(run, "meter", STOP - 5000, STOP + 8000, meter="m2")
 
 
+def soon_after_silence(run: Run, back_ms: int) -> None:
+    """The same; the meter is back so long before the reading that is billed."""
+    earlier_readings(run, 5)
+    span(run, "meter", STOP - 5000, STOP + 9000 - back_ms, meter="m2")
+
+
 def next_start(run: Run, at_ms: int) -> None:
     """The next card is shown at box2, and refused; the end register was read 2 s after the stop."""
     move_reading(run, "m2", STOP + 1000, STOP + 2000)
@@ -175,8 +181,8 @@ def late_after_start(run: Run, late_ms: int) -> None:
 
 
 def late_on_a_long_line(run: Run, late_ms: int) -> None:
-    """The same, and ten meters hang on the line."""
-    run.site += "".join(f'[[meter]]\nid = "more{n}"\nrole = "spare"\n' for n in range(6))
+    """The same, and eight meters hang on the line."""
+    run.site += "".join(f'[[meter]]\nid = "more{n}"\nrole = "spare"\n' for n in range(4))
     late_after_start(run, late_ms)
 
 
@@ -377,6 +383,8 @@ PAIRS = (
          lambda run: earlier_readings(run, 2), lambda run: earlier_readings(run, 3)),
     Pair("end register after a silence", ("I6",), "at the end",
          lambda run: after_silence(run, silent=True), lambda run: after_silence(run, silent=False)),
+    Pair("end register within 10 s after a silence", ("I6",), "at the end",
+         lambda run: soon_after_silence(run, 8500), lambda run: soon_after_silence(run, 9100)),
     Pair("end register before the next start", ("I6",), "at the end",
          lambda run: next_start(run, STOP + 1000), lambda run: next_start(run, STOP + 800)),
     Pair("a late stop takes the register where it is flat", ("I6",), "at the end",
@@ -409,8 +417,8 @@ PAIRS = (
          lambda run: late_after_silence(run, 10_500), lambda run: late_after_silence(run, 10_700)),
     Pair("a boundary within 10 s after a start", ("I7",), "7.10 s late",
          lambda run: late_after_start(run, 6_900), lambda run: late_after_start(run, 7_100)),
-    Pair("a boundary within 12 s after a start with ten meters", ("I7",), "9.10 s late",
-         lambda run: late_on_a_long_line(run, 8_900), lambda run: late_on_a_long_line(run, 9_100)),
+    Pair("a boundary within 11 s after a start with eight meters", ("I7",), "8.30 s late",
+         lambda run: late_on_a_long_line(run, 8_100), lambda run: late_on_a_long_line(run, 8_300)),
     Pair("a boundary whose gateway dies before it can ask", ("I7",), "9.90 s late",
          lambda run: dies_at_once(run, 2400), lambda run: dies_at_once(run, 2600)),
     Pair("a boundary soon after a meter is back", ("I7",), "7.10 s late",
