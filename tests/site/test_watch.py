@@ -33,7 +33,7 @@ class FakeBox:
         return self.told_ma
 
     def may_draw_ma(self, _now_ms: int) -> int:
-        return self.told_ma
+        return self.draw_ma if self.quirk == "no_zero" and not self.told_ma else self.told_ma
 
     def install(self, _connector: int, text: dict[str, Any]) -> str | None:
         self.told_ma = round(text["chargingSchedule"]["chargingSchedulePeriod"][0]["limit"] * 1000)
@@ -107,6 +107,17 @@ def test_more_than_it_has_confirmed_is_a_raise(place: Place, ampere: float, tran
     place.live(later_s)
     place.give("box1", ampere, transaction)
     assert f"box1 was raised to {ampere:g} A" in place.found()[0]
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_raise_fits_beside_a_box_that_cannot_hold_0_where_its_meter_shows_it(place: Place, silent: bool) -> None:
+    box = place.boxes["box2"]
+    box.told_ma, box.draw_ma, box.quirk = 0, 6_000, "no_zero"
+    if silent:
+        place.watch.hear("meter_silent", {"meter": "m2"})
+    place.live(10)
+    place.give("box1", 16)
+    assert bool(place.found()) is not silent
 
 
 def test_a_raise_fits_also_beside_a_box_that_disobeys(place: Place) -> None:

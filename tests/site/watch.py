@@ -177,7 +177,8 @@ class Watch:
         box = next(box for box in self._plan.boxes if box.name == charger.name)
         limit_ma = self._plan.garage_fuse_a * 1000
         for phase in _phases(box, charger):
-            if self._sum_ma[phase] > limit_ma + TOLERANCE_MA and now_ms - self._outside_ms[phase] > NEWS_MS:
+            sum_ma = self._sum_ma[phase] - self._unseen_ma(phase, charger)
+            if sum_ma > limit_ma + TOLERANCE_MA and now_ms - self._outside_ms[phase] > NEWS_MS:
                 self.violated(
                     "I1",
                     f"garage L{phase + 1}: {charger.name} was raised to {self._may[charger.name] / 1000:g} A; "
@@ -185,6 +186,17 @@ class Watch:
                     f"({self._each(phase)})",
                     ("raise", phase),
                 )
+
+    def _unseen_ma(self, phase: int, given: SeededCharger) -> int:
+        """What flows where 0 A was confirmed and cannot be held, while the meter is silent: nobody can see that."""
+        now_ms = self._clock.utc_ms()
+        return sum(
+            self._own[box.name][phase]
+            for box in self._plan.boxes
+            if self.trouble.get(box.meter) == "silent"
+            and self._chargers[box.name] is not given
+            and self._held_up(self._chargers[box.name], now_ms)
+        )
 
     def _disobeyed(self) -> bool:
         return any(charger.disobeys for charger in self._chargers.values())
