@@ -117,6 +117,7 @@ def test_a_raise_fits_beside_a_box_that_cannot_hold_0_where_its_meter_shows_it(p
         place.watch.hear("meter_silent", {"meter": "m2"})
     place.live(10)
     place.give("box1", 16)
+    place.live(100)
     assert bool(place.found()) is not silent
 
 

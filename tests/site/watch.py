@@ -187,8 +187,9 @@ class Watch:
                     ("raise", phase),
                 )
 
-    def _unseen_ma(self, phase: int, given: SeededCharger) -> int:
-        """What flows where 0 A was confirmed and cannot be held, while the meter is silent: nobody can see that."""
+    def _unseen_ma(self, phase: int, given: SeededCharger | None = None) -> int:
+        """What flows where 0 A was confirmed and cannot be held, while the meter is silent: nobody can see that in
+        a garage without a meter of its own."""
         now_ms = self._clock.utc_ms()
         return sum(
             self._own[box.name][phase]
@@ -233,7 +234,9 @@ class Watch:
         unruly += sum(self._held_up(charger, now_ms) for charger in self._chargers.values())
         grace_s = max(grace_s, GRACE_S["lost"] * unruly)
         for phase in range(3):
-            self._node("garage", phase, 0, self._plan.garage_fuse_a * 1000, max(grace_s, MAKE_ROOM_S))
+            self._node(
+                "garage", phase, -self._unseen_ma(phase), self._plan.garage_fuse_a * 1000, max(grace_s, MAKE_ROOM_S)
+            )
             rest_ma = self._rest_ma(phase)
             self._node("house", phase, rest_ma, self._plan.house_limit_ma, max(grace_s, GRACE_S[""]))
 
