@@ -169,7 +169,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
         cars[ref] = cars_of.turned(cars[ref], grant, inputs.now_s)
     standings = [one._replace(grant=plan.grants[one.state.ref]) if one.role == "claim" else one for one in standings]
     seats = [
-        _seat(plant, one, cars[one.state.ref])
+        _seat(plant, state, one, cars[one.state.ref], inputs.now_s)
         for one in standings
         if one.role in ("claim", "disobedient", "unanswered", "leaving")
     ]
@@ -272,12 +272,14 @@ def _standing(
     return Standing(one, "claim", cars_of.phases(car, connector, now_s), counted_ma, draw, told_ma=told_ma)
 
 
-def _seat(plant: Plant, one: Standing, car: Car) -> Seat:
+def _seat(plant: Plant, state: State, one: Standing, car: Car, now_s: float) -> Seat:
     """Where the car stands. One that did not answer, or leaves, is asked for the same: the plan is not made for it."""
     stays = one.role in ("unanswered", "leaving")
     grant = Grant(car.book.wanted_ma or 0, one.role) if stays else one.grant
     ref = one.state.ref
-    return Seat(plant.connectors[ref], car, plant.ways[ref][one.phases], one.counted_ma, grant)
+    drawn_ma = 0 if one.draw is None else max(one.draw)
+    unsure_ma = _unsure_ma(plant, state, one, car, now_s)
+    return Seat(plant.connectors[ref], car, plant.ways[ref][one.phases], one.counted_ma, grant, drawn_ma, unsure_ma)
 
 
 def _most(one: Standing) -> PhaseMa:
@@ -342,21 +344,25 @@ def _unknown(
 ) -> list[int]:
     """Per link: what connectors may draw beyond what they count with, until they have confirmed a limit of this run.
 
-    A limit that we gave before our start ends by itself, at the latest `duration_s` after it; a car that draws little
-    may use it whole at any moment. Nobody is reduced for it, but nothing rises into it either.
+    Nobody is reduced for it, but nothing rises into it either.
     """
     unknown = [0] * plant.tree.size
-    if now_s - state.started_s >= plant.duration_s:
-        return unknown
     for one in standings:
         ref = one.state.ref
-        car = cars.get(ref)
-        if car is None or car.book.met or car.began_s - state.started_s > OLD_S:
-            continue
-        for phase in one.phases:
+        unsure_ma = _unsure_ma(plant, state, one, cars.get(ref), now_s)
+        for phase in one.phases if unsure_ma else ():
             for link in plant.links[ref][phase]:
-                unknown[link] += max(0, plant.connectors[ref].max_ma - one.counted_ma)
+                unknown[link] += unsure_ma
     return unknown
+
+
+def _unsure_ma(plant: Plant, state: State, one: Standing, car: Car | None, now_s: float) -> int:
+    """What a connector may hold beyond what it counts with, by a limit of before our start: a car that draws little may
+    use it whole at any moment. It ends by itself, at the latest `duration_s` after our start."""
+    over = now_s - state.started_s >= plant.duration_s
+    if over or car is None or car.book.met or car.began_s - state.started_s > OLD_S:
+        return 0
+    return max(0, plant.connectors[one.state.ref].max_ma - one.counted_ma)
 
 
 def _without(room: tuple[int, ...], unknown: list[int]) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ class Seat(NamedTuple):
     """A connected car to be steered. No `grant`: it does not do what it is told.
 
     `counted_ma`: what it counts with; before its first limit at least what it draws, since what it was told before us
-    is not known.
+    is not known. `drawn_ma` is what it is seen to draw, `unsure_ma` what it may hold beyond what it counts with.
     """
 
     connector: Connector
@@ -37,6 +37,8 @@ class Seat(NamedTuple):
     links: tuple[int, ...]
     counted_ma: int
     grant: Grant | None
+    drawn_ma: int = 0
+    unsure_ma: int = 0
 
     @property
     def ref(self) -> ConnectorRef:
@@ -122,7 +124,7 @@ def pace(seats: Sequence[Seat], bounds: Bounds, raised: Sequence[Raised], now_s:
             elif current_ma is not None and _due(seat, now_s, duration_s):
                 same.append(_command(seat, current_ma, raising=False))
         elif current_ma is None:
-            if target_ma < seat.counted_ma or over.isdisjoint(seat.links):
+            if target_ma < seat.counted_ma or (over.isdisjoint(seat.links) and _is_no_raise(seat, bounds)):
                 down.append(_command(seat, target_ma, raising=False))
         elif _falls(seat, current_ma, tight):
             down.append(_command(seat, target_ma, raising=False))
@@ -161,6 +163,16 @@ def _may_rise(seat: Seat, now_s: float) -> bool:
     if not seat.current_ma:
         return True
     return seat.car.room_s is not None and now_s - seat.car.room_s >= ROOM_S
+
+
+def _is_no_raise(seat: Seat, bounds: Bounds) -> bool:
+    """Whether a first limit of what the seat counts with raises nothing, or fits beside all that others may still hold.
+
+    A box that was told 0 A before us counts with its fallback, and may go on with 0 A until that limit ends.
+    """
+    if not seat.unsure_ma or seat.drawn_ma + CHANGE_MA >= seat.target_ma:
+        return True
+    return all(bounds.taken[link] <= bounds.careful[link] + seat.unsure_ma for link in seat.links)
 
 
 def _due(seat: Seat, now_s: float, duration_s: float) -> bool:

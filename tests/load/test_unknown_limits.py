@@ -190,3 +190,19 @@ async def test_a_box_that_comes_back_into_a_full_garage_is_not_given_what_it_was
 
 def not_above(building: Building, limit_ma: int) -> None:
     assert max(building.loads("house")) <= limit_ma, building.clock.now_s
+
+
+async def test_after_a_restart_a_box_that_may_hold_0_is_not_told_its_fallback_beside_what_others_may_hold() -> None:
+    """The day of 10000 with 20 boxes: its car drew nothing by a limit of 0 A from before, and it counted with 6 A."""
+    narrow = circuit(limit_a=12, house_worst_ma=0, meter=None)
+    boxes = [connector("a", fallback_ma=6000), connector("b"), connector("c")]
+    async with living(*boxes, circuits=[narrow]) as building:
+        building.house_ma = (0, 0, 0)
+        waits = held_from_before(building, "a", 0)
+        for name in ("b", "c"):  # they are not back yet, and their meters cannot be read
+            box = held_from_before(building, name, 6000)
+            box.connected, box.profile = False, (6000, building.clock.now_s + 60)
+            building.silent.add(f"m-{name}")
+        await building.run(110, lambda: not_above(building, 12000))
+        await building.run(60, lambda: not_above(building, 12000))
+        assert waits.limits[-1][1] >= 6000, "what others held has ended"
