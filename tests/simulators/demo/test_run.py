@@ -11,10 +11,16 @@ from pathlib import Path
 import pytest
 
 
+def hear_the_keyboard() -> None:
+    """Who runs the tests in the background has them ignore Ctrl-C, and what they start as well."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 async def demo(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "simulators", "demo", "--plain", *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=hear_the_keyboard,
     )  # fmt: skip
 
 
