@@ -21,6 +21,8 @@ NARROW_S = 60.0
 DRAWS_MA = 500
 CHARGES_MA = 3000
 OVER_AGAIN_S = 5.0
+FORGIVE_S = 10.0
+"""A car that disobeyed is believed again after this long of obeying: one good second may be a pause of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,9 @@ class Car:
 
     `demand_ma` caps the offer to what the car takes. `seen` are the building phases on which it drew. `over_s` is the
     instant of the first sample above what it was allowed, `over_ma` the largest draw since; `disobedient` follows from
-    a second one. `late`: its reduction should have been felt by now. `unfelt_ma` is what it drew when it was last
-    seen, if that was more than its limit, `follows` whether it was ever seen to come down to one.
+    a second one; `good_s` is the first sample after it with which it obeys. `late`: its reduction should have been felt
+    by now. `unfelt_ma` is what it drew when it was last seen, if that was more than its limit, `follows` whether it was
+    ever seen to come down to one.
     """
 
     book: Book
@@ -47,6 +50,7 @@ class Car:
     over_s: float | None = None
     over_ma: int = 0
     disobedient: bool = False
+    good_s: float | None = None
     late: bool = False
     began_s: float = 0.0
     unfelt_ma: int = 0
@@ -138,16 +142,29 @@ def _obeys(car: Car, newest: Sample, now_s: float) -> Car:
     if allowed_ma is None:
         return car
     if max(newest.ma) <= allowed_ma + TOLERANCE_MA:
-        if car.over_s is None and not car.disobedient:
-            return car
-        return replace(car, over_s=None, over_ma=0, disobedient=False)
+        return _forgiven(car, newest.at_s)
     over_s = newest.at_s if car.over_s is None else car.over_s
     return replace(
         car,
         over_s=over_s,
         over_ma=max(car.over_ma, *newest.ma),
         disobedient=car.disobedient or newest.at_s - over_s >= OVER_AGAIN_S,
+        good_s=None,
     )
+
+
+def _forgiven(car: Car, at_s: float) -> Car:
+    """It obeys: forgiven at once where it was not disobedient yet, else after a while."""
+    if car.over_s is None:
+        return car
+    if not car.disobedient or (car.good_s is not None and at_s - car.good_s >= FORGIVE_S):
+        return replace(car, over_s=None, over_ma=0, disobedient=False, good_s=None)
+    return car if car.good_s is not None else replace(car, good_s=at_s)
+
+
+def again_ma(car: Car) -> int:
+    """What a car that disobeyed, and obeys for a moment, may draw again in the next."""
+    return car.over_ma if car.good_s is not None else 0
 
 
 def _late(car: Car, newest: Sample) -> Car:

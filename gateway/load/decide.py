@@ -357,8 +357,11 @@ def _unknown(
 
 
 def _unsure_ma(plant: Plant, state: State, one: Standing, car: Car | None, now_s: float) -> int:
-    """What a connector may hold beyond what it counts with, by a limit of before our start: a car that draws little may
-    use it whole at any moment. It ends by itself, at the latest `duration_s` after our start."""
+    """What a connector may draw beyond what it counts with: again, having disobeyed a moment ago; or by a limit of
+    before our start, of which a car that draws little may use all at any moment. That ends by itself, at the latest
+    `duration_s` after our start."""
+    if car is not None and (again_ma := cars_of.again_ma(car)) > one.counted_ma:
+        return again_ma - one.counted_ma
     over = now_s - state.started_s >= plant.duration_s
     if over or car is None or car.book.met or car.began_s - state.started_s > OLD_S:
         return 0

@@ -44,7 +44,10 @@ def test_a_car_that_stays_above_its_limit_is_disobedient_until_it_obeys() -> Non
     assert not one.disobedient  # 30 s are not over, 16 A were allowed lately
     one = seen(seen(one, 40.0, 9000), 46.0, 9000)
     assert one.disobedient
-    assert not seen(one, 60.0, 6900).disobedient
+    one = seen(one, 60.0, 6900)
+    assert one.disobedient, "one good second may be a pause of its own"
+    assert seen(seen(one, 65.0, 9000), 70.0, 6900).disobedient
+    assert not seen(seen(one, 65.0, 6900), 70.0, 6900).disobedient
 
 
 def test_a_reduction_that_is_not_felt_after_20_seconds_is_late_and_not_yet_disobedience() -> None:

@@ -248,6 +248,31 @@ async def test_a_disobedient_box_whose_meter_goes_silent_counts_with_what_it_dre
         assert building.longest_over_s == 0
 
 
+async def test_nothing_rises_into_what_a_disobedient_box_leaves_free_for_a_moment() -> None:
+    """Seed 10000, the day: a box that cannot hold 0 A drew nothing for a second, and another was given its room."""
+    garage = circuit(limit_a=26, house_worst_ma=0, meter=None)
+    async with living(connector("a"), connector("b"), circuits=[garage]) as building:
+        building.house_ma = (0, 0, 0)
+        await charging(building, "a", "b")
+        box, other = (building.boxes[connector(name).ref] for name in "ab")
+        box.obeys = False
+        await building.run(60)
+        assert (box.drawn_ma, building.shown("a")["reason"]) == (16000, "disobedient")
+        others_ma = other.drawn_ma
+        building.over_s.clear()
+        building.longest_over_s = 0
+        for _ in range(3):
+            box.wants_ma = 0
+            await building.run(8)
+            assert (box.drawn_ma, other.drawn_ma) == (0, others_ma)
+            box.wants_ma = 16000
+            await building.run(10)
+        assert building.longest_over_s == 0
+        box.wants_ma = 0
+        await building.run(60)
+        assert other.drawn_ma > others_ma
+
+
 async def test_a_box_whose_car_has_gone_counts_on_all_its_phases_before_its_stop_is_known() -> None:
     """Seeds 123 and 124: with the disk full or the CSMS slow the stop came late, and others were raised meanwhile."""
     garage = circuit(limit_a=20, house_worst_ma=0, meter=None)
@@ -275,7 +300,7 @@ async def test_a_box_that_ignores_its_limit_is_told_once_and_the_others_make_roo
         await building.run(100)
         assert building.kinds().count("charger_disobedient") == 1
         building.boxes[connector("a").ref].obeys = True
-        await building.run(20)
+        await building.run(30)
         assert building.kinds().count("charger_disobedient_over") == 1
         assert building.shown("a")["reason"] != "disobedient"
 
