@@ -90,19 +90,24 @@ class ControlSocket:
             request = json.loads(line)
             op, args = request["op"], request.get("args", {})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # the last: ten thousand brackets
-            return {"ok": False, "error": 'expected one JSON object a line, for example {"op": "status"}'}
+            return _refusal('expected one JSON object a line, for example {"op": "status"}')
         if not isinstance(op, str) or not isinstance(args, dict):
-            return {"ok": False, "error": '"op" must be a text and "args" an object'}
+            return _refusal('"op" must be a text and "args" an object')
         try:
             return {"ok": True, "result": await self._execute(op, args, "local")}
         except (ValueError, LookupError) as error:
-            return {"ok": False, "error": str(error)}
+            return _refusal(str(error.args[0] if error.args else error))
         except Exception as error:  # noqa: BLE001 - a fault of one operation must not hide in a closed connection
             self._tell(
                 Event("operation_failed", op, f"{type(error).__name__}: {error}", severity=Severity.ERROR,
                       next_step="send this line to the maker")
             )  # fmt: skip
             return {"ok": False, "error": f"{op} failed inside the gateway ({type(error).__name__}): see its log"}
+
+
+def _refusal(sentence: str) -> dict[str, Any]:
+    """What was asked for is wrong, not the gateway."""
+    return {"ok": False, "refused": True, "error": sentence}
 
 
 async def _answer(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:

@@ -397,6 +397,11 @@ async def with_daemon(run_dir: Path, results: dict[str, dict[str, Any]], ask: Ca
             return result
 
         operations.add(name, answer)
+    return await answered(operations, run_dir, ask)
+
+
+async def answered(operations: Operations, run_dir: Path, ask: Callable[[], int]) -> int:
+    """Serve `operations` on the real control socket while `ask` runs in a thread."""
     control = asyncio.create_task(ControlSocket(run_dir, operations.execute, lambda event: None).run())
     try:
         async with asyncio.timeout(10):
@@ -491,9 +496,21 @@ async def test_health_is_the_watchdog_s_question(tmp_path: Path, capsys: Capture
 
 
 async def test_what_the_daemon_refuses_is_told(tmp_path: Path, capsys: Capture) -> None:
-    """An older daemon does not know the question."""
-    assert await with_daemon(tmp_path, {}, lambda: main(["status", "--run", str(tmp_path)])) == 1
+    """An older daemon does not know the question: exit code 2, as where no daemon runs and the words are wrong."""
+    assert await with_daemon(tmp_path, {}, lambda: main(["status", "--run", str(tmp_path)])) == 2
     assert "unknown operation" in one_sentence(capsys)
+
+
+async def test_a_fault_inside_the_daemon_is_no_refusal(tmp_path: Path, capsys: Capture) -> None:
+    """Exit code 1: what was asked for was right."""
+
+    async def fails(*_: object) -> dict[str, Any]:
+        raise OSError("the disk is gone")
+
+    operations = Operations()
+    operations.add("status", fails)
+    assert await answered(operations, tmp_path, lambda: main(["status", "--run", str(tmp_path)])) == 1
+    assert "failed inside the gateway (OSError)" in one_sentence(capsys)
 
 
 def test_without_a_daemon_status_says_so(tmp_path: Path, capsys: Capture) -> None:

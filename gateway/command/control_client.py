@@ -17,7 +17,8 @@ MAX_ANSWER = 16 * 1024 * 1024
 
 
 def ask(run_dir: Path, op: str, **args: Any) -> dict[str, Any]:
-    """The result of one operation. UserError (exit 1) where nobody answers or the daemon refuses."""
+    """The result of one operation. UserError: exit 2 where the daemon refuses what it was asked, 1 where it
+    fails or nobody answers."""
     path = run_dir / "control.sock"
     timeout_s = SLOW_S.get(op, TIMEOUT_S)
     request = json.dumps({"op": op, "args": args}).encode() + b"\n"
@@ -56,7 +57,7 @@ def _result(line: bytes) -> dict[str, Any]:
         if answer["ok"]:
             result: dict[str, Any] = answer["result"]
             return result
-        sentence = str(answer["error"])
+        sentence, code = str(answer["error"]), 2 if answer.get("refused") else 1
     except (ValueError, KeyError, TypeError) as error:
         raise UserError("the gateway broke off its answer: see journalctl -u zev-gateway", 1) from error
-    raise UserError(sentence, 1)
+    raise UserError(sentence, code)
