@@ -27,6 +27,26 @@ HELD_MS = 60_000
 """A new level of a meter that tells no serial number is believed only when it has held for a minute (operations.md)."""
 
 
+def is_doubted(evidence: Evidence, meter: str, at_ms: int) -> bool:
+    """Whether the level of a meter without a serial number, put in shortly before, was not believed yet."""
+    if _is_named(evidence, meter):
+        return False
+    silences = [(since, back) for which, since, back in evidence.spans("meter_silent", "meter_back", "meter")
+                if which == meter]  # fmt: skip
+    for told in evidence.told("meter_exchanged"):
+        if told.data["meter"] != meter or evidence.jump_wh(meter, told.at_ms, told.at_ms + 1) is None:
+            continue
+        believed_ms = max([told.at_ms, *(back for since, back in silences if since <= told.at_ms < back)]) + HELD_MS
+        if told.at_ms <= at_ms <= believed_ms:
+            return True
+    return False
+
+
+def _is_named(evidence: Evidence, meter: str) -> bool:
+    counts = [told.data for told in evidence.told("meter_counts") if told.data["meter"] == meter]
+    return all(data.get("named", True) for data in counts)
+
+
 def unmetered_ms(evidence: Evidence, meter: str, since_ms: int, until_ms: int) -> int:
     """How much of a stretch of time lies between the readings of two meters at the same place, at most."""
     spans = [
@@ -55,8 +75,7 @@ def _span(evidence: Evidence, meter: str, at_ms: int) -> tuple[int, int]:
         begin_ms = _kept_ms(evidence, meter, at_ms)
     elif not any(since <= begin_ms <= until for since, until in evidence.lives):
         begin_ms = _kept_ms(evidence, meter, begin_ms)  # the silence had begun while no gateway was there
-    counts = [told.data for told in evidence.told("meter_counts") if told.data["meter"] == meter]
-    known_ms = KNOWN_MS + (0 if all(data.get("named", True) for data in counts) else HELD_MS)
+    known_ms = KNOWN_MS + (0 if _is_named(evidence, meter) else HELD_MS)
     end_ms = at_ms + known_ms
     for since_ms, back_ms in sorted(silences + away):
         if since_ms <= end_ms and back_ms > at_ms:

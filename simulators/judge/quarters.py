@@ -7,6 +7,7 @@ from itertools import pairwise
 from simulators.judge.carries import NANO, Versions, carried_on, carry_arithmetic, quarter_name
 from simulators.judge.counters import advanced_wh
 from simulators.judge.evidence import Evidence
+from simulators.judge.exchanges import is_doubted
 from simulators.judge.place import Place
 from simulators.judge.records import Body, interval_versions, told_versions
 from simulators.judge.runs import sums_match_registers
@@ -161,7 +162,7 @@ def _begin_once(evidence: Evidence, newest: list[Body], log: ServedLog, notes: N
 
 
 def _explained(evidence: Evidence, body: Body, meter: str, notes: Notes) -> None:
-    """A missing boundary needs a cause that others saw: no gateway, or a meter that was silent."""
+    """A missing boundary needs a cause that others saw: no gateway, a meter that was silent, or another one there."""
     for side, at_ms in (("at_start", body["k"] * QUARTER_MS), ("at_end", (body["k"] + 1) * QUARTER_MS)):
         register = body[side].get(meter)
         if register is not None and register["import_wh"] is not None:
@@ -176,8 +177,9 @@ def _explained(evidence: Evidence, body: Body, meter: str, notes: Notes) -> None
             since <= until and at_ms <= mended and not _lived(evidence, at_ms, mended + CAUGHT_UP_MS)
             for _, since, mended in evidence.spans("disk_full", "disk_mended", "")
         )
+        doubted = is_doubted(evidence, meter, at_ms)
         notes.expect(
-            silent or full or not there or evidence.had_wrong_time(at_ms, until),
+            silent or full or not there or doubted or evidence.had_wrong_time(at_ms, until),
             f"{quarter_name(evidence, body)}: no register of {meter} {side}, for no reason",
         )
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from simulators.judge import exchanges
+from simulators.judge import exchanges, judge
 from simulators.judge.times import QUARTER_MS
+from tests.simulators.judge.bounds import tell
+from tests.simulators.judge.builder import at, iso
+from tests.simulators.judge.good_run import good_run, true_wh
 
 AT_MS = QUARTER_MS + 600_000
 LIVES = [(0, QUARTER_MS + 422_000), (QUARTER_MS + 543_000, 3 * QUARTER_MS)]
@@ -46,3 +50,33 @@ def test_a_meter_without_a_name_is_known_a_minute_later(
     told = [SimpleNamespace(at_ms=AT_MS, data={"meter": "m3", "named": named})]
     evidence = SimpleNamespace(lives=LIVES, told=lambda _: told, spans=lambda *_: [])
     assert exchanges.unmetered_ms(evidence, "m3", AT_MS, 3 * QUARTER_MS) == ends_ms  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("before_ms", "named", "jump_wh", "said"),
+    [
+        (59_000, False, 400, ""),
+        (61_000, False, 400, "no register of m1 at_end, for no reason"),
+        (30_000, True, 400, "no register of m1 at_end, for no reason"),
+        (30_000, False, 5, "no register of m1 at_end, for no reason"),
+    ],
+    ids=["within a minute", "later", "a meter that tells its name", "an exchange that nobody can see"],
+)
+def test_a_meter_without_a_name_has_no_boundary_within_a_minute_after_its_exchange(
+    before_ms: int, named: bool, jump_wh: int, said: str, tmp_path: Path
+) -> None:
+    """Seeds 22022 and 22029: exchanged 36 and 44 s before the quarter hour; its level is believed after a minute."""
+    run = good_run()
+    at_ms = at("13:00") - before_ms
+    for start, side in (("12:45", "at_end"), ("13:00", "at_start")):
+        body = run.body("interval.v1", start=iso(at(start)))
+        body[side]["m1"] = None
+        for share in body["shares"]:
+            share["estimated"] = True
+    low_wh = int(true_wh("m1", at_ms)[0])
+    run.served += [("m1", at_ms - 2000, low_wh, None), ("m1", at_ms + 3000, low_wh + jump_wh, None)]
+    tell(run, at("11:29:50"), "meter_counts", meter="m1", step_wh=1.0, range_wh=None, named=named)
+    tell(run, at_ms, "meter_exchanged", meter="m1", jump_wh=0.0)
+    (finding,) = (one for one in judge(run.write(tmp_path)).findings if one.invariant == "I7")
+    assert finding.holds == (not said)
+    assert said in finding.first_violation
