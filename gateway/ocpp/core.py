@@ -10,6 +10,7 @@ from gateway.ocpp import frames
 from gateway.ocpp.actions import Action, Entry, LearnTag, Now, Report, Send, Trace, Transaction
 from gateway.ocpp.box_clock import BoxClock
 from gateway.ocpp.dialect import Dialect
+from gateway.ocpp.failed_writes import FailedWrites
 from gateway.ocpp.floods import Floods
 from gateway.ocpp.frames import Frame
 from gateway.ocpp.lines import Call, CallLine, Loss, Priority
@@ -76,6 +77,7 @@ class Core:
         self.to_csms = CallLine("csms", self.ocpp.call_timeout_s, self.do)
         self.floods = Floods(self.charger.id, self.do)
         self.refused_cards = RefusedCards(self.charger.id, self.do)
+        self.failed_writes = FailedWrites(self.charger.id, self.do)
 
     def do(self, action: Action) -> None:
         """Have an action performed, after those before it."""

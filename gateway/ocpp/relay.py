@@ -366,6 +366,7 @@ class Relay:
     # Database
 
     def _stored(self, event: Stored) -> None:
+        self._core.failed_writes.written(self._core.now.monotonic_s)
         action = event.action
         if isinstance(action, Append):
             self._intake.appended(event)
@@ -397,13 +398,8 @@ class Relay:
                 self._core.do(RemoveProfiles(None, ids))
 
     def _store_failed(self, event: StoreFailed) -> None:
-        self._core.tell(
-            "store_failed",
-            f"{type(event.action).__name__} could not be written: {event.error}",
-            "make room on the disk, or replace it",
-            Severity.ERROR,
-        )
         action = event.action
+        self._core.failed_writes.failed(type(action).__name__, event.error, self._core.now.monotonic_s)
         self._intake.store_failed(event)
         if isinstance(action, TakeNext | Fail) or (isinstance(action, AnswerStart | AnswerEntry) and action.by_csms):
             self._intake.replay.store_failed(event)
