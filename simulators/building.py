@@ -43,6 +43,9 @@ class MeterTruth:
     import_wh: float = 0.0
     export_wh: float = 0.0
     current_ma: Phases = (0.0, 0.0, 0.0)
+    power_w: float = 0.0
+    """Active power, all phases together."""
+
     highest_w: float = 0.0
 
     @property
@@ -51,16 +54,9 @@ class MeterTruth:
         first, second, third = self.current_ma
         return (first * VOLT / 1000, second * VOLT / 1000, third * VOLT / 1000)
 
-    @property
-    def power_w(self) -> float:
-        """Active power, all phases together."""
-        first, second, third = self.current_ma
-        return (first + second + third) * VOLT / 1000
-
     def energy_at(self, at_ms: int) -> tuple[float, float]:
         """Import and export in Wh at a time that is not before `at_ms`; the phases are summed, then counted."""
-        first, second, third = self.current_ma
-        flowed = (first + second + third) * VOLT / 1000 * max(0, at_ms - self.at_ms) / 3_600_000
+        flowed = self.power_w * (at_ms - self.at_ms) / 3_600_000 if at_ms > self.at_ms else 0.0
         if flowed < 0:
             return self.import_wh, self.export_wh - flowed
         return self.import_wh + flowed, self.export_wh
@@ -74,6 +70,8 @@ class MeterTruth:
         """From `at_ms` on this flows."""
         if current_ma != self.current_ma:
             self.current_ma = current_ma
+            first, second, third = current_ma
+            self.power_w = (first + second + third) * VOLT / 1000
             self.highest_w = max(self.highest_w, abs(self.power_w))
 
 
@@ -91,8 +89,11 @@ class Outlet:
     draw_ma: int = 0
     car_ma: Phases = (0.0, 0.0, 0.0)
     current_ma: Phases = (0.0, 0.0, 0.0)
+    largest_ma: int = 0
+    """What flows on the largest phase of the car."""
+
     flows: tuple[int, tuple[int, ...]] | None = None
-    """What `car_ma` and `current_ma` were made of: the draw, and the phases that it is on."""
+    """What these three were made of: the draw, and the phases that it is on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,9 @@ class Building:
         self._circuits = {plan.name: _circuit(plan) for plan in circuits}
         self._paths = {plan.name: self._path(plan.name) for plan in circuits}
         self.outlets = {outlet.name: outlet for outlet in outlets}
+        self._boxes_ma: dict[str, Phases] = {}
+        """What the outlets below each circuit draw; empty where one of them was rewired since it was counted."""
+
         self.meters = {
             name: MeterTruth(name, self._now_ms, *registers[name])
             for name in (grid, sun, *(outlet.meter for outlet in outlets))
@@ -176,6 +180,12 @@ class Building:
     def load_ma(self, circuit: str) -> Phases:
         """What flows through a circuit, per phase."""
         return self._circuits[circuit].load_ma
+
+    def boxes_ma(self, circuit: str) -> Phases:
+        """What all outlets below a circuit draw together, per phase."""
+        if not self._boxes_ma:
+            self._boxes_ma = {name: self._outlets_ma(name) for name in self._circuits}
+        return self._boxes_ma[circuit]
 
     def limits_ma(self) -> dict[str, int]:
         """Each circuit's limit."""
@@ -227,18 +237,16 @@ class Building:
 
     def _flow(self, now_ms: int) -> None:
         flats_ma, sun_w = self._weather.at(now_ms)
-        loads = {name: [0.0, 0.0, 0.0] for name in self._circuits}
         blown = {name: self._blown(path) for name, path in self._paths.items()}
         for outlet in self.outlets.values():
             self._draw(outlet, now_ms, blown[outlet.circuit])
-            for name in self._paths[outlet.circuit]:
-                _add(loads[name], outlet.current_ma)
+        for name, circuit in self._circuits.items():
+            circuit.load_ma = self.boxes_ma(name)
         sun_ma = sun_w / 3 / VOLT * 1000
-        live = [0.0 if fuse.open else 1.0 for fuse in self._circuits[self.root].fuses]
-        _add(loads[self.root], [live[phase] * (flats_ma[phase] - sun_ma) for phase in range(3)])
-        for name, load in loads.items():
-            self._circuits[name].load_ma = _phases(load)
-        self.meters[self._grid].flow(self._circuits[self.root].load_ma)
+        root = self._circuits[self.root]
+        live = [0.0 if fuse.open else 1.0 for fuse in root.fuses]
+        root.load_ma = _phases([root.load_ma[phase] + live[phase] * (flats_ma[phase] - sun_ma) for phase in range(3)])
+        self.meters[self._grid].flow(root.load_ma)
         self.meters[self._sun].flow(_phases([-sun_ma * on for on in live]))
 
     def _blown(self, path: Sequence[str]) -> list[int]:
@@ -253,10 +261,8 @@ class Building:
         if blown:
             on = tuple(phase for phase in on if phase not in blown)
         if outlet.flows != (outlet.draw_ma, on):
-            outlet.flows = (outlet.draw_ma, on)
             self._rewire(outlet, on)
-        drawn_ma = max((outlet.current_ma[phase] for phase in on), default=0.0)
-        self._truth.draw(outlet.name, now_ms, round(drawn_ma), offer or 0)
+        self._truth.draw(outlet.name, now_ms, outlet.largest_ma, offer or 0)
 
     def _rewire(self, outlet: Outlet, on: tuple[int, ...]) -> None:
         """The outlet's draw flows on these phases from now on."""
@@ -266,7 +272,18 @@ class Building:
         outlet.car_ma = _phases(current)
         current[outlet.rotation[0]] += STANDBY_MA
         outlet.current_ma = _phases(current)
+        outlet.largest_ma = round(max((current[phase] for phase in on), default=0.0))
+        outlet.flows = (outlet.draw_ma, on)
         self.meters[outlet.meter].flow(outlet.current_ma)
+        self._boxes_ma.clear()
+
+    def _outlets_ma(self, circuit: str) -> Phases:
+        """The sum over the outlets below a circuit."""
+        total = [0.0, 0.0, 0.0]
+        for outlet in self.outlets.values():
+            if circuit in self._paths[outlet.circuit]:
+                _add(total, outlet.current_ma)
+        return _phases(total)
 
     def _path(self, circuit: str) -> list[str]:
         """The circuit and all above it."""

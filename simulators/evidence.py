@@ -11,7 +11,8 @@ from typing import IO, Any, Literal
 
 from simulators.clock import SiteClock
 
-BATCH = 500
+BATCH = 5000
+"""Rows of one table: a transaction and its file writes cost as much as some hundred rows."""
 
 TRUTH = """
 CREATE TABLE boundary (meter TEXT, at_ms INTEGER, import_wh REAL, export_wh REAL);

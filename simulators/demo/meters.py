@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from simulators.building import Building, MeterTruth
+from simulators.building import Building, MeterTruth, Phases
 from simulators.clock import SiteClock
 from simulators.meter_image import Model, Physical, registers, shown_wh
 from simulators.modbus_frames import Table
@@ -30,11 +30,17 @@ class Unit:
     rotation: tuple[int, int, int] = (0, 1, 2)
 
 
+_Shown = tuple[Unit, Phases, int, int]
+"""All that a meter's registers are made of: itself, its currents, import and export in whole Wh."""
+
+
 class MeterBank:
     """Answers for all units of one line, and notes every energy register that it gives."""
 
     def __init__(self, building: Building, clock: SiteClock, units: Mapping[int, Unit]) -> None:
         self._building, self._clock, self._units = building, clock, dict(units)
+        self._given: dict[tuple[int, Table, int, int], tuple[_Shown, list[int] | int]] = {}
+        """What was answered last to a request, and what it was made of: behind most meters nothing flows."""
 
     def read(self, unit: int, table: Table, address: int, count: int) -> Answer:
         """The registers, an exception code, or None for a unit that is not on this line."""
@@ -43,9 +49,21 @@ class MeterBank:
             return None
         now_ms = self._clock.utc_ms()
         truth, import_wh, export_wh = self._building.reading(found.meter, now_ms)
-        answer = registers(found.model, _physical(truth, import_wh, export_wh, found), table, address, count)
+        answer = self._answer(found, (unit, table, address, count), truth, import_wh, export_wh)
         if not isinstance(answer, int):
             self._note(found, table, address, count, now_ms, import_wh, export_wh)
+        return answer
+
+    def _answer(
+        self, unit: Unit, asked: tuple[int, Table, int, int], truth: MeterTruth, import_wh: float, export_wh: float
+    ) -> list[int] | int:
+        """No register shows less than a whole watt-hour: with the same ones and the same currents it is the same."""
+        shown = (unit, truth.current_ma, int(import_wh), int(export_wh))
+        before = self._given.get(asked)
+        if before is not None and before[0] == shown:
+            return before[1]
+        answer = registers(unit.model, _physical(truth, import_wh, export_wh, unit), *asked[1:])
+        self._given[asked] = (shown, answer)
         return answer
 
     def _note(

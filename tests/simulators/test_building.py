@@ -60,6 +60,25 @@ def test_a_car_loads_the_phases_that_its_box_is_wired_to():
     assert house.load_ma("house") == (5000, 16_000 + STANDBY_MA, 17_000)
 
 
+def test_what_the_boxes_draw_together_follows_every_car():
+    """Per circuit and phase, also where a car comes, changes its phases and goes."""
+    boxes = [outlet("box1", car=Car("a", 3, 16_000, 50_000.0)), outlet("box2", (1, 2, 0))]
+    house = building(boxes)
+    sums = []
+    for second in range(1, 200):
+        if second == 60:
+            boxes[1].car = Car("b", 2, 16_000, 50_000.0)
+        elif second == 120:
+            boxes[0].car.phases = 1
+        elif second == 160:
+            boxes[1].car = None
+        house.advance(START_MS + second * 1000)
+        each = tuple(sum(box.current_ma[phase] for box in boxes) for phase in range(3))
+        assert house.boxes_ma("house") == house.boxes_ma("garage") == house.load_ma("garage") == each
+        sums.append(each)
+    assert len(set(sums)) >= 5
+
+
 def test_a_register_between_two_steps_lies_on_the_line_between_them():
     house = building([outlet(car=Car("a", 3, 16_000, 50_000.0))])
     values = [house.reading("m-box1", START_MS + 60_000 + ms)[1] for ms in (0, 250, 500, 999, 1000)]

@@ -12,6 +12,7 @@ import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from statistics import median
 from typing import Any
 
@@ -105,17 +106,25 @@ def held_bytes(roots: Iterable[Any]) -> int:
     ways: dict[type, _Way | None] = {}
     waiting, total = list(roots), 0
     while waiting:
-        found = waiting.pop()
-        if id(found) in seen:
-            continue
-        kind = type(found)
-        if kind not in ways:
-            ways[kind] = _way_on(kind)
-        on = ways[kind]
-        if on is not None:
+        plain: list[Any] = []  # nearly all of them: asked together for what they refer to
+        further: list[Any] = []
+        for found in waiting:
+            if id(found) in seen:
+                continue
+            kind = type(found)
+            if kind not in ways:
+                ways[kind] = _way_on(kind)
+            on = ways[kind]
+            if on is None:
+                continue
             seen.add(id(found))
-            total += sys.getsizeof(found, 0)
-            waiting.extend(on(found))
+            if on is gc.get_referents:
+                plain.append(found)
+            else:
+                total += sys.getsizeof(found, 0)
+                further.extend(on(found))
+        total += sum(map(sys.getsizeof, plain, repeat(0)))
+        waiting = [*gc.get_referents(*plain), *further]
     return total
 
 

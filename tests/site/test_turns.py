@@ -35,7 +35,7 @@ class _House:
             )
             for box in self.plan.boxes
         }
-        building: Any = SimpleNamespace(outlets={}, load_ma=lambda _circuit: (0, 0, 0))
+        building: Any = SimpleNamespace(load_ma=lambda _circuit: (0, 0, 0), boxes_ma=lambda _circuit: (0, 0, 0))
         self.found: list[str] = []
         self.turns = Turns(self.plan, building, self.boxes, lambda _invariant, text: self.found.append(text))
 

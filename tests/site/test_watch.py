@@ -52,6 +52,7 @@ class Place:
         building = SimpleNamespace(
             outlets={name: box.outlet for name, box in self.boxes.items()},
             load_ma=lambda _circuit: (self.rest_ma,) * 3,
+            boxes_ma=lambda _circuit: (0, 0, 0),
         )
         clock = SimpleNamespace(utc_ms=lambda: self.now_ms)
         self.watch = Watch(plan, building, self.boxes, clock)  # type: ignore[arg-type]

@@ -111,8 +111,7 @@ class Turns:
     def _room(self, wanting: set[str], now_ms: int) -> Sequence[int]:
         """What is left on each phase beside those that are not shared out, in mA."""
         room = [0, 0, 0]
-        boxes_ma = [sum(outlet.current_ma[phase] for outlet in self._building.outlets.values()) for phase in range(3)]
-        load_ma = self._building.load_ma("house")
+        boxes_ma, load_ma = self._building.boxes_ma("house"), self._building.load_ma("house")
         for phase in range(3):
             rest_ma = max(self._plan.house_worst_a * 1000, round(load_ma[phase]) - boxes_ma[phase])
             room[phase] = min(self._plan.garage_fuse_a * 1000, self._plan.house_limit_ma - rest_ma)

@@ -190,6 +190,8 @@ class Watch:
     def _unseen_ma(self, phase: int, given: SeededCharger | None = None) -> int:
         """What flows where 0 A was confirmed and cannot be held, while the meter is silent: nobody can see that in
         a garage without a meter of its own."""
+        if "silent" not in self.trouble.values():
+            return 0
         now_ms = self._clock.utc_ms()
         return sum(
             self._own[box.name][phase]
@@ -267,8 +269,7 @@ class Watch:
 
     def _rest_ma(self, phase: int) -> int:
         """What flows in the house beside the boxes; sun counts as far as it is there."""
-        boxes_ma = sum(outlet.current_ma[phase] for outlet in self._building.outlets.values())
-        return round(self._building.load_ma("house")[phase] - boxes_ma)
+        return round(self._building.load_ma("house")[phase] - self._building.boxes_ma("house")[phase])
 
     def violated(self, invariant: str, text: str, key: tuple[str, int] = ("", 0)) -> None:
         """Told once for each invariant and place."""

@@ -76,6 +76,31 @@ def test_a_box_meter_is_wired_as_its_box(bank):  # type: ignore[no-untyped-def]
     assert truth.given == []
 
 
+def test_a_meter_that_is_asked_again_tells_what_has_changed_meanwhile(bank):  # type: ignore[no-untyped-def]
+    """Its energy, its current, and who it is: an answer is never an older one's."""
+    _, truth, building = bank
+    line = MeterBank(building, CLOCK, {15: Unit("m5", "iem3155", 3)})
+
+    def told() -> list[list[int]]:
+        asked = ((0x0BB7, 6), (0x0BED, 8), (0x0C83, 8), (0x0081, 2))
+        return [line.read(15, "holding", address, count) for address, count in asked]  # type: ignore[misc]
+
+    standing, again = told(), told()
+    assert standing == again
+    building.outlets["box5"].car = Car("car", 1, 16_000, 9000.0, over_ma=0)
+    building.outlets["box5"].offer = lambda _now_ms: 9000
+    building.advance(CLOCK.utc_ms() + 60_000)
+    flowing = told()
+    building.meters["m5"].import_wh += 1
+    counted = told()
+    line._units[15] = Unit("m5", "iem3155", 4)
+    exchanged = told()
+    assert [a != b for a, b in zip(standing, flowing, strict=True)] == [True, True, True, False]
+    assert [a != b for a, b in zip(flowing, counted, strict=True)] == [False, False, True, False]
+    assert [a != b for a, b in zip(counted, exchanged, strict=True)] == [False, False, False, True]
+    assert len(truth.given) == 5
+
+
 def test_a_unit_that_is_not_on_the_line_is_silent(bank):  # type: ignore[no-untyped-def]
     assert bank[0].read(99, "holding", 0x0C83, 4) is None
 
