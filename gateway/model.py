@@ -96,9 +96,8 @@ class ConnectorRef(NamedTuple):
 
 
 class ConnectorState(NamedTuple):
-    """What the OCPP side knows of a connector now. A tuple: there is a new one for every connector and second.
+    """What the OCPP side knows of a connector now; the same object while nothing of it has changed.
 
-    `since_s` is the site-monotonic time at which `transaction_id` began (None without a transaction).
     `csms_limit_ma` is the composite of the CSMS's own charging profiles, None where it set none.
     """
 
@@ -106,9 +105,7 @@ class ConnectorState(NamedTuple):
     connected: bool
     status: str
     transaction_id: int | None = None
-    since_s: float | None = None
     csms_limit_ma: int | None = None
-    disconnected_since_s: float | None = None
     fallback_proven: bool = False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.model import (
@@ -159,7 +159,7 @@ class ChargerLink:
 
     # Ports
 
-    def connectors(self, now: act.Now) -> list[ConnectorState]:
+    def connectors(self, now: act.Now) -> Sequence[ConnectorState]:
         """What the load manager may know."""
         return self._relay.connectors(now)
 

@@ -118,12 +118,14 @@ class Relay:
         )
         self._asking = Asking(core, lambda connector: connector in self._registration.statuses)
         self._unanswered = list(snapshot.unanswered)
-        self._gone_s: float | None = now.monotonic_s
+        self._states: Sequence[ConnectorState] = ()
+        """What the load manager was told last; empty where an event has come since."""
+
         self._bad_frames = 0
 
     def start(self, now: Now) -> list[Action]:
         """What to do first: be connected to the CSMS where something waits for it."""
-        self._core.now = now
+        self._core.now, self._states = now, ()
         self._intake.resume(self._unanswered)
         if self._core.upstream is not None and not self._intake.replay.idle:
             self._core.do(Dial(True))
@@ -131,7 +133,7 @@ class Relay:
 
     def on(self, event: RelayEvent, now: Now) -> list[Action]:
         """Decide what one event causes."""
-        self._core.now = now
+        self._core.now, self._states = now, ()
         if isinstance(event, Received):
             self._received(event)
         elif isinstance(event, Stored):
@@ -176,9 +178,14 @@ class Relay:
         """The CSMS answers for this charger."""
         return self._core.csms_ready
 
-    def connectors(self, now: Now) -> list[ConnectorState]:
-        """Every configured connector as the load manager sees it."""
-        return [self._connector(one.ref, now) for one in self._core.charger.connectors]
+    def connectors(self, now: Now) -> Sequence[ConnectorState]:
+        """Every configured connector as the load manager sees it.
+
+        Asked every second: it changes with an event, or by the time alone where profiles of the CSMS limit.
+        """
+        if not self._states or len(self._profiles):
+            self._states = [self._connector(one.ref, now) for one in self._core.charger.connectors]
+        return self._states
 
     def _connector(self, ref: ConnectorRef, now: Now) -> ConnectorState:
         running = self._core.charging(ref.connector)
@@ -189,9 +196,7 @@ class Relay:
             connected=self._core.to_charger.connected,
             status=status.status if status else "Unknown",
             transaction_id=running.local_id if running else None,
-            since_s=now.monotonic_s - (now.utc_ms - begin_ms) / 1000 if begin_ms is not None else None,
             csms_limit_ma=self._profiles.limit_ma(ref.connector, now.utc_ms, begin_ms),
-            disconnected_since_s=self._gone_s,
             fallback_proven=self._limits.proven(ref.connector),
         )
 
@@ -262,7 +267,6 @@ class Relay:
             core.to_charger.closed()
         core.generation += 1
         core.box_clock.forget()
-        self._gone_s = None
         self._bad_frames = 0
         core.to_charger.opened(accepted=True)
         core.do(Unwake(_LEAVE))
@@ -283,7 +287,6 @@ class Relay:
         core = self._core
         core.to_charger.closed()
         core.generation += 1
-        self._gone_s = core.now.monotonic_s
         if core.charger.offline == "spec-close":
             self._leave()
         elif core.upstream is not None:

@@ -60,7 +60,8 @@ class OcppSide:
         self._parts = Parts(db, world.clock, meters, tell, self.trace, on_journal)
         self._links: dict[str, ChargerLink] = {}
         self._unloaded = {
-            one.ref: ConnectorState(one.ref, connected=False, status="Unknown") for one in site.connectors()
+            charger.id: [ConnectorState(one.ref, connected=False, status="Unknown") for one in charger.connectors]
+            for charger in site.chargers
         }
         self._server = ChargerServer(site.ocpp, self._links, world.clock, tell, secrets)
 
@@ -137,11 +138,11 @@ class OcppSide:
 
     def connectors(self) -> Sequence[ConnectorState]:
         """Every configured connector, connected or not."""
-        states, now = dict(self._unloaded), self._now()
-        for link in self._links.values():
-            for state in link.connectors(now):
-                states[state.ref] = state
-        return list(states.values())
+        now, states = self._now(), list[ConnectorState]()
+        for charger, unloaded in self._unloaded.items():
+            link = self._links.get(charger)
+            states += unloaded if link is None else link.connectors(now)
+        return states
 
     def _now(self) -> act.Now:
         stamp = self._world.clock.now()

@@ -85,7 +85,7 @@ class Bench:
     # Events
 
     def feed(self, event: act.RelayEvent) -> None:
-        self._perform(self.relay.on(event, self._now()))
+        self._perform(self._on(event))
 
     def open(self, *sides: act.Side) -> Bench:
         for side in sides:
@@ -151,14 +151,26 @@ class Bench:
 
     # Actions
 
+    def _on(self, event: act.RelayEvent) -> list[act.Action]:
+        """In every conversation of these tests the load manager is told how it stands, before and after each event."""
+        self._is_told_anew()
+        actions = self.relay.on(event, self._now())
+        self._is_told_anew()
+        return actions
+
+    def _is_told_anew(self) -> None:
+        now, relay = self._now(), self.relay
+        anew = [relay._connector(one.ref, now) for one in self.setting.charger.connectors]
+        assert list(relay.connectors(now)) == anew
+
     def _perform(self, actions: list[act.Action]) -> None:
         pending = deque(actions)
         while pending:
             action = pending.popleft()
             if isinstance(action, STORE):
-                pending.extend(self.relay.on(self._store(action), self._now()))
+                pending.extend(self._on(self._store(action)))
             elif isinstance(action, act.TakeReading):
-                pending.extend(self.relay.on(act.ReadingTaken(self.reading), self._now()))
+                pending.extend(self._on(act.ReadingTaken(self.reading)))
             else:
                 self._do(action)
 

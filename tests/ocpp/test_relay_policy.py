@@ -102,6 +102,22 @@ def test_a_remote_start_reaches_the_charger_without_its_charging_profile() -> No
     assert state.csms_limit_ma == 8000
 
 
+def test_a_limit_of_the_csms_that_ends_by_itself_is_seen_to_end() -> None:
+    """No event says so: only the time that has passed."""
+    bench = Bench().accepted()
+    schedule = {"duration": 100, "chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 8}]}
+    profile = {
+        "chargingProfileId": 1, "stackLevel": 0, "chargingProfilePurpose": "TxProfile",
+        "chargingProfileKind": "Relative", "chargingSchedule": schedule,
+    }  # fmt: skip
+    bench.say("csms", [2, "r", "RemoteStartTransaction", {"idTag": "X", "chargingProfile": profile, "connectorId": 1}])
+    bench.say("charger", start())
+    bench.say("csms", started("s1", 5))
+    (before,) = bench.relay.connectors(act.Now(bench.utc_ms, 0.0))
+    (after,) = bench.relay.connectors(act.Now(bench.utc_ms + 101_000, 101.0))
+    assert (before.csms_limit_ma, after.csms_limit_ma) == (8000, None)
+
+
 def test_the_csms_may_not_unhook_the_charger() -> None:
     """Rule R17: told, refused, and not relayed; other keys are."""
     bench = Bench().accepted()

@@ -18,10 +18,12 @@ class SimClock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, epoch_ms: int, wrong_by_ms: int = 0) -> None:
         self._loop, self._epoch_ms = loop, epoch_ms
-        self.offset_ms = wrong_by_ms
-        self.quality = TimeQuality.RTC if wrong_by_ms else TimeQuality.SIMULATED
+        self._offset_ms = wrong_by_ms
+        self._quality = TimeQuality.RTC if wrong_by_ms else TimeQuality.SIMULATED
         self._time = SiteTime(self._look())
-        self._read: tuple[tuple[float, int, TimeQuality], Stamp] | None = None
+        self._read_s = -1.0
+        self._read = Stamp(0, self._quality)
+        """What it said when it was read last, at loop time `_read_s`; below 0: it has been set since."""
 
     def true_ms(self) -> int:
         """What the world outside reads, whatever this machine believes."""
@@ -29,15 +31,20 @@ class SimClock:
 
     def set_right(self, wrong_by_ms: int) -> None:
         """A time server has answered."""
-        self.offset_ms -= wrong_by_ms
-        self.quality = TimeQuality.SIMULATED
+        self._quality = TimeQuality.SIMULATED
+        self.step(-wrong_by_ms)
+
+    def step(self, by_ms: int) -> None:
+        """Somebody sets the wall clock."""
+        self._offset_ms += by_ms
+        self._read_s = -1.0
 
     def now(self) -> Stamp:
         """Between two timers virtual time stands still, and the clock says the same unless somebody sets it."""
-        at = (self._loop.time(), self.offset_ms, self.quality)
-        if self._read is None or at != self._read[0]:
-            self._read = at, self._time.now(self._look())
-        return self._read[1]
+        at_s = self._loop.time()
+        if at_s != self._read_s:
+            self._read_s, self._read = at_s, self._time.now(self._look())
+        return self._read
 
     def utc_ms(self) -> int:
         return self.now().utc_ms
@@ -47,12 +54,12 @@ class SimClock:
         return self._time.ahead_ms
 
     def set_back(self) -> int:
-        self._read = None
+        self._read_s = -1.0
         return self._time.set_back(self._look())
 
     def _look(self) -> Look:
         up_ms = round(self._loop.time() * 1000)
-        return Look(self._epoch_ms + up_ms + self.offset_ms, up_ms, self.quality)
+        return Look(self._epoch_ms + up_ms + self._offset_ms, up_ms, self._quality)
 
     def monotonic(self) -> float:
         return self._loop.time()
@@ -61,7 +68,7 @@ class SimClock:
         return site_s
 
     def start_no_earlier_than(self, utc_ms: int) -> None:
-        self._read = None
+        self._read_s = -1.0
         self._time.start_no_earlier_than(utc_ms, self._look())
 
     async def sleep(self, site_s: float) -> None:

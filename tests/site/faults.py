@@ -288,9 +288,9 @@ class Faults:
         if machine is None:
             return
         step_ms = round((fault.size - 0.5) * 3000)
-        machine.clock.offset_ms += step_ms
+        machine.clock.step(step_ms)
         await asyncio.sleep(fault.lasts_s)
-        machine.clock.offset_ms -= step_ms
+        machine.clock.step(-step_ms)
 
     async def _clock_wrong(self, fault: Fault) -> None:
         """The power fails; the machine starts with the time of a bad clock, and a time server answers later.
