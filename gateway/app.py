@@ -51,6 +51,7 @@ from gateway.site import Site
 from gateway.site_time import UNSURE
 from gateway.store import meta, readings
 from gateway.store.database import Database, ForeignDatabaseError, NewerDatabaseError
+from gateway.store.disk_watch import DiskWatch
 from gateway.store.lock import StateTakenError, hold
 from gateway.store.outbox import Identity
 from gateway.world import real_world
@@ -180,6 +181,7 @@ class Gateway:
         self._ocpp = OcppSide(site, world, db, who, self._meters, tell, secrets.get, self._tracker.notify)
         self._loop = ControlLoop(site, world.clock, self._ocpp, self._meters, tell)
         self._store_beat = world.clock.monotonic()
+        self._disk = DiskWatch(db, world.clock, tell)
 
         acts = Acts(site, world, db, who, self._on_act)
         for name, operation in {
@@ -209,6 +211,7 @@ class Gateway:
             ("second copy", self._keeping.run),
             ("load", self._loop.run),
             ("database beat", self._beat),
+            ("disk", self._disk.run),
         ]
         if self._control is not None:
             parts.append(("control socket", self._control.run))
@@ -257,20 +260,25 @@ class Gateway:
 
     async def _keep_running(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
         """Run one part for ever; its failure is told and it starts again, the others go on."""
-        clock, wait_s, told = self._world.clock, RESTART_PART_AFTER_S, ""
+        clock, wait_s, told, told_s = self._world.clock, RESTART_PART_AFTER_S, "", 0.0
         while True:
             began = clock.monotonic()
             try:
                 await part()
             except Exception as error:  # noqa: BLE001 - the border between a part and the rest
-                if clock.monotonic() - began > RESTART_PART_AT_MOST_S:
+                ran_s = clock.monotonic() - began
+                if ran_s > RESTART_PART_AT_MOST_S:
                     wait_s, told = RESTART_PART_AFTER_S, ""
-                event = part_failed(name, error, wait_s)
-                # A disk that is full for a day fails a part every minute: its cause is told once.
-                if event.kind == "part_failed" or event.cause != told:
-                    self._events.tell(event)
-                told = event.cause
                 disk = isinstance(first_error(error), StoreError)
+                if disk:
+                    self._disk.refused()
+                event = part_failed(name, error, wait_s)
+                # A disk that is full for a day fails a part every minute: its cause is told once. One that has had room
+                # for a part that then ran is full again.
+                again = ran_s > STORE_AGAIN_AT_MOST_S and told_s < (self._disk.took_s or 0.0)
+                if event.kind == "part_failed" or event.cause != told or again:
+                    self._events.tell(event)
+                    told, told_s = event.cause, clock.monotonic()
                 wait_s = min(wait_s, STORE_AGAIN_AT_MOST_S) if disk else wait_s
             await clock.sleep(wait_s)
             wait_s = min(RESTART_PART_AT_MOST_S, wait_s * 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from gateway import app
 from gateway.cloud.link import CloudLink
 from gateway.model import StoreError, StoreProblem, World
 from gateway.site import Circuit, Site, Tariff
+from gateway.store import meta
 from tests.site.clock import SimClock
 from tests.site.disk import Disk
 from tests.site.loop import SimLoop
@@ -38,8 +40,8 @@ class Machine:
         self.image: dict[str, bytes] = {}
         self.notified: list[str] = []
 
-    def run(self, house: Site, seconds: float) -> None:
-        """Start, live for a while, end cleanly."""
+    def run(self, house: Site, seconds: float, full: Sequence[tuple[float, float]] = ()) -> None:
+        """Start, live for a while, end cleanly. `full`: from when to when the disk takes nothing, seconds."""
         disk = Disk(self.image)
 
         async def live() -> None:
@@ -50,6 +52,8 @@ class Machine:
                 clock=SimClock(loop, EPOCH_MS), random=Random(1), store=None, net=None,  # type: ignore[arg-type]
                 connect_database=disk.connect, open_socket=_no_socket(network), notify=self.notified.append,
             )  # fmt: skip
+            for at_s, takes_nothing in [(at_s, n == 0) for span in full for n, at_s in enumerate(span)]:
+                loop.call_later(at_s, setattr, disk, "full", takes_nothing)
             task = asyncio.create_task(app.run(app.Config(house, self.state, None), world))
             await asyncio.wait([task], timeout=seconds)
             task.cancel()
@@ -118,6 +122,33 @@ def test_a_full_disk_is_asked_again_soon_and_told_once_for_each_part_with_what_t
     assert len(told) == 1
     assert "disk full" in told[0]
     assert "make room on the disk" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("full", "times"),
+    [(((100, 130), (200, 260)), 2), (((100, 900),), 1)],
+    ids=["full twice", "full for long"],
+)
+def test_a_disk_that_is_full_again_is_told_again(
+    full: Sequence[tuple[float, float]],
+    times: int,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Seed 60196: the second time, 109 s after the first, was told to nobody. Here a part writes once in 40 s."""
+
+    async def seldom(self: CloudLink) -> None:
+        number = 0
+        while True:
+            await asyncio.sleep(40)
+            number += 1
+            await self._db.run(lambda db, number=number: meta.put(db, "number", str(number)))  # type: ignore[misc]
+
+    monkeypatch.setattr(CloudLink, "run", seldom)
+    machine.run(site(), 1000, full)
+    told = [line for line in capsys.readouterr().out.splitlines() if "store_refuses" in line and "=cloud" in line]
+    assert len(told) == times
 
 
 def test_the_state_of_another_site_is_refused(machine: Machine) -> None:

@@ -70,6 +70,11 @@ def beat(db: Connection, utc_ms: int, *, sure: bool = False) -> None:
         put(db, "first_sure_ms", str(utc_ms))
 
 
+def ask(db: Connection) -> None:
+    """Does the disk take anything? What SQLite finds unchanged it would not write."""
+    put(db, "asked", "no" if get(db, "asked") == "yes" else "yes")
+
+
 def sure_before(db: Connection, utc_ms: int) -> bool:
     """Whether anything was written before this instant with a time that somebody was sure of."""
     first = get(db, "first_sure_ms")
