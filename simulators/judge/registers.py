@@ -226,8 +226,7 @@ def _at_stop(evidence: Evidence, end: Body, stop: Exchange) -> list[Given]:
         if in_time or evidence.had_wrong_time(handled_ms, handled_ms):
             until_ms = _next_start_ms(evidence, end, stop)
             readings = _served(evidence, end["meter"], handled_ms - wide, until_ms + wide)
-            believed_ms = _believed_ms(evidence, end["meter"], handled_ms)
-            asked_ms = believed_ms + (ASKS_MS if believed_ms > handled_ms else 0)
+            asked_ms = _asked_ms(evidence, end["meter"], handled_ms)
             after = sum(reading.at_ms <= asked_ms + wide for reading in readings)
             found += readings[: after + FIRST]
         if late_ms > LATE_MS - wide:
@@ -254,8 +253,9 @@ def _next_start_ms(evidence: Evidence, end: Body, stop: Exchange) -> int:
     return min(answered, default=evidence.end_ms)
 
 
-def _believed_ms(evidence: Evidence, meter: str, handled_ms: int) -> int:
-    """From when on the meter could be read and believed: later where it was silent just then, or no gateway there."""
+def _asked_ms(evidence: Evidence, meter: str, handled_ms: int) -> int:
+    """Until when the gateway may have asked who answers there: longer where the meter was silent just then or a moment
+    before, or no gateway there."""
     believed_ms = handled_ms
     silences = [(since, back) for which, since, back in evidence.spans("meter_silent", "meter_back", "meter")
                 if which == meter]  # fmt: skip
@@ -263,7 +263,7 @@ def _believed_ms(evidence: Evidence, meter: str, handled_ms: int) -> int:
     for since_ms, back_ms in sorted(silences + away):
         if since_ms <= believed_ms + round(READ_MS * evidence.speed) and back_ms > believed_ms:
             believed_ms = back_ms
-    return believed_ms
+    return max([believed_ms, *(back + ASKS_MS for _, back in silences + away if back <= believed_ms)])
 
 
 def _enclosed(evidence: Evidence, session: Session, end: Body, notes: Notes) -> None:
