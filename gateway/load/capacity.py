@@ -99,8 +99,8 @@ def _measured(
     seen = replace(_remember(node, Sight.FRESH, rest.likely, now_s), over_since_s=since_s)
     over = [value > most for value in load]
     now = [high if too_much else likely for high, likely, too_much in zip(rest.highest, rest.likely, over, strict=True)]
-    soon = [value + _lead_ma(seen.window, phase, now_s) for phase, value in enumerate(now)]
-    careful = _highest([*(sample.ma for sample in seen.window), _three(soon)])
+    soon = [value + lead_ma for value, lead_ma in zip(now, _lead_ma(seen.window, now_s), strict=True)]
+    careful = _highest([*[sample.ma for sample in seen.window], _three(soon)])
     short = 0.0 if max(load) * 100 > most * URGENT_PERCENT else SHORT_S
     lately = [sample.ma for sample in seen.window if now_s - sample.at_s <= short]
     keep = [max(0, most - min(values)) for values in zip(*lately, strict=True)]
@@ -123,26 +123,33 @@ def _highest(currents: Sequence[PhaseMa]) -> list[int]:
     return [max(values) for values in zip(*currents, strict=True)]
 
 
-def _lead_ma(window: Sequence[Sample], phase: int, now_s: float) -> int:
-    """What a steady rise of the house adds until a reduction is felt; 0 for a step, which is over when it is seen."""
-    newest, before, first = (_past(window, phase, now_s - spans * RISE_S) for spans in (0, 1, 2))
+def _lead_ma(window: Sequence[Sample], now_s: float) -> PhaseMa:
+    """Per phase what a steady rise of the house adds until a reduction is felt; 0 for a step, which is over when it is
+    seen."""
+    newest, before, first = (_past(window, now_s - spans * RISE_S) for spans in (0, 1, 2))
     if newest is None or before is None or first is None:
-        return 0
-    rise_ma = min(newest - before, before - first)
-    return min(LEAD_MOST_MA, round(rise_ma * LEAD_S / RISE_S)) if rise_ma >= RISE_MA else 0
+        return ZERO
+    leads = [0, 0, 0]
+    for phase in range(3):
+        rise_ma = min(newest[phase] - before[phase], before[phase] - first[phase])
+        if rise_ma >= RISE_MA:
+            leads[phase] = min(LEAD_MOST_MA, round(rise_ma * LEAD_S / RISE_S))
+    return _three(leads)
 
 
-def _past(window: Sequence[Sample], phase: int, at_s: float) -> int | None:
+def _past(window: Sequence[Sample], at_s: float) -> PhaseMa | None:
     """The newest estimate that is not later than `at_s`; None where the window does not reach back so far."""
     for sample in reversed(window):
         if sample.at_s <= at_s:
-            return sample.ma[phase]
+            return sample.ma
     return None
 
 
 def _remember(node: Node, sight: Sight, house: PhaseMa, now_s: float) -> Node:
-    kept = tuple(sample for sample in node.window if now_s - sample.at_s < WINDOW_S)
-    return Node(sight, (*kept, Sample(now_s, house)), None, node.high_since_s)
+    old = 0
+    while old < len(node.window) and now_s - node.window[old].at_s >= WINDOW_S:
+        old += 1
+    return Node(sight, (*node.window[old:], Sample(now_s, house)), None, node.high_since_s)
 
 
 def _same(ma: int) -> PhaseMa:

@@ -72,24 +72,26 @@ def begin(transaction: int, connector: Connector, newest: Sample | None, now_s: 
 
 def observe(car: Car, connector: Connector, newest: Sample | None, now_s: float) -> Car:
     """Learn from the newest sample (None where it is missing or too old)."""
-    car = _started(car, now_s)
+    limit_ma = books.in_force(car.book, now_s)
+    car = _started(car, limit_ma, now_s)
     if newest is None:
         return _asks(car, under_s=None, idle_s=None, demand_ma=None)
-    return _obeys(_felt(_phases(_demand(car, connector, newest, now_s), newest, now_s), newest, now_s), newest, now_s)
+    draw_ma = max(newest.ma)
+    car = _demand(car, connector, limit_ma, draw_ma, now_s)
+    car = _phases(car, newest, draw_ma, now_s)
+    car = _felt(car, limit_ma, draw_ma)
+    return _obeys(car, newest, limit_ma, draw_ma, now_s)
 
 
-def _started(car: Car, now_s: float) -> Car:
-    limit_ma = books.in_force(car.book, now_s)
+def _started(car: Car, limit_ma: int | None, now_s: float) -> Car:
     if not limit_ma:
         return car if car.started_s is None else replace(car, started_s=None)
     return replace(car, started_s=now_s) if car.started_s is None else car
 
 
-def _demand(car: Car, connector: Connector, newest: Sample, now_s: float) -> Car:
-    offered_ma = books.in_force(car.book, now_s)
+def _demand(car: Car, connector: Connector, offered_ma: int | None, draw_ma: int, now_s: float) -> Car:
     if not offered_ma:
         return _asks(car, under_s=None, idle_s=None, demand_ma=car.demand_ma)
-    draw_ma = max(newest.ma)
     idle_s = None if draw_ma >= DRAWS_MA else now_s if car.idle_s is None else car.idle_s
     if draw_ma >= offered_ma - TOLERANCE_MA:
         return _asks(car, under_s=None, idle_s=idle_s, demand_ma=None)
@@ -110,16 +112,17 @@ def _asks(car: Car, *, under_s: float | None, idle_s: float | None, demand_ma: i
     return replace(car, under_s=under_s, idle_s=idle_s, demand_ma=demand_ma)
 
 
-def _phases(car: Car, newest: Sample, now_s: float) -> Car:
+def _phases(car: Car, newest: Sample, draw_ma: int, now_s: float) -> Car:
+    if draw_ma < DRAWS_MA:
+        return car
     drawn = [phase for phase, ma in enumerate(newest.ma) if ma >= DRAWS_MA]
-    charging_s = now_s if car.charging_s is None and max(newest.ma) >= CHARGES_MA else car.charging_s
+    charging_s = now_s if car.charging_s is None and draw_ma >= CHARGES_MA else car.charging_s
     if car.seen.issuperset(drawn) and charging_s == car.charging_s:
         return car
     return replace(car, seen=car.seen.union(drawn), charging_s=charging_s)
 
 
-def _felt(car: Car, newest: Sample, now_s: float) -> Car:
-    limit_ma, draw_ma = books.in_force(car.book, now_s), max(newest.ma)
+def _felt(car: Car, limit_ma: int | None, draw_ma: int) -> Car:
     above_ma = draw_ma if limit_ma is not None and draw_ma > limit_ma + TOLERANCE_MA else 0
     follows = car.follows or (not above_ma and draw_ma + TOLERANCE_MA < car.unfelt_ma)
     if above_ma == car.unfelt_ma and follows == car.follows:
@@ -133,15 +136,14 @@ def unseen_ma(car: Car) -> int:
     return 0 if car.follows else car.unfelt_ma
 
 
-def _obeys(car: Car, newest: Sample, now_s: float) -> Car:
-    limit_ma = books.in_force(car.book, now_s)
-    if limit_ma is not None and max(newest.ma) <= limit_ma + TOLERANCE_MA and not car.late and car.over_s is None:
+def _obeys(car: Car, newest: Sample, limit_ma: int | None, draw_ma: int, now_s: float) -> Car:
+    if limit_ma is not None and draw_ma <= limit_ma + TOLERANCE_MA and not car.late and car.over_s is None:
         return car  # in most seconds: then no earlier and larger limit matters, and nothing is to be forgiven
-    car = _late(car, newest)
+    car = _late(car, newest.at_s, draw_ma)
     allowed_ma = books.allowed_lately(car.book, now_s)
     if allowed_ma is None:
         return car
-    if max(newest.ma) <= allowed_ma + TOLERANCE_MA:
+    if draw_ma <= allowed_ma + TOLERANCE_MA:
         return _forgiven(car, newest.at_s)
     over_s = newest.at_s if car.over_s is None else car.over_s
     return replace(
@@ -167,9 +169,9 @@ def again_ma(car: Car) -> int:
     return car.over_ma if car.good_s is not None else 0
 
 
-def _late(car: Car, newest: Sample) -> Car:
-    allowed_ma = books.allowed_lately(car.book, newest.at_s, LATE_S)
-    late = allowed_ma is not None and max(newest.ma) > allowed_ma + TOLERANCE_MA
+def _late(car: Car, at_s: float, draw_ma: int) -> Car:
+    allowed_ma = books.allowed_lately(car.book, at_s, LATE_S)
+    late = allowed_ma is not None and draw_ma > allowed_ma + TOLERANCE_MA
     return car if late == car.late else replace(car, late=late)
 
 

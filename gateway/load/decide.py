@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations
+from operator import sub
 from typing import NamedTuple
 
 from gateway.load import books
@@ -130,7 +131,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
         _standing(plant, state, one, cars.get(one.ref), newest.get(one.ref), inputs.now_s) for one in inputs.connectors
     ]
     nodes, rooms = _rooms(plant, state, standings, inputs)
-    connected = frozenset(one.ref for one in inputs.connectors if one.connected)
+    connected = frozenset([one.ref for one in inputs.connectors if one.connected])
     learned = partial(
         State,
         state.started_s,
@@ -143,7 +144,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
     if _awaits_meters(plant, state, inputs):
         return Outcome(learned(raised=state.raised, standings=tuple(standings)), ())
     reserved, taken = _load(plant, standings, cars)
-    keep, fill, booked = (_flat(rooms, which) for which in ("keep", "fill", "booked"))
+    keep, fill = _flat([one.keep for one in rooms]), _flat([one.fill for one in rooms])
     claims = [
         cars_of.claim(
             cars[one.state.ref],
@@ -160,21 +161,22 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
         Snapshot(
             inputs.now_s,
             tuple(claims),
-            tuple(max(0, all_ - own) for all_, own in zip(keep, reserved, strict=True)),
-            tuple(max(0, all_ - own) for all_, own in zip(fill, reserved, strict=True)),
+            _beside(keep, reserved),
+            _beside(fill, reserved),
             plant.tilt,
         )
     )
     for ref, grant in plan.grants.items():
         cars[ref] = cars_of.turned(cars[ref], grant, inputs.now_s)
-    standings = [one._replace(grant=plan.grants[one.state.ref]) if one.role == "claim" else one for one in standings]
+    standings = [_granted(one, plan.grants[one.state.ref]) if one.role == "claim" else one for one in standings]
     seats = [
         _seat(plant, state, one, cars[one.state.ref], inputs.now_s)
         for one in standings
         if one.role in ("claim", "disobedient", "unanswered", "leaving")
     ]
     careful = _without(fill, _unknown(plant, state, standings, cars, inputs.now_s))
-    paced = pace(seats, Bounds(tuple(taken), booked, careful), state.raised, inputs.now_s, plant.duration_s)
+    bounds = Bounds(tuple(taken), _flat([one.booked for one in rooms]), careful)
+    paced = pace(seats, bounds, state.raised, inputs.now_s, plant.duration_s)
     cars.update(paced.cars)
     return Outcome(learned(cars=cars, raised=paced.raised, standings=tuple(standings)), paced.commands)
 
@@ -285,10 +287,8 @@ def _seat(plant: Plant, state: State, one: Standing, car: Car, now_s: float) -> 
 def _most(one: Standing) -> PhaseMa:
     """What a connector that nobody reads is taken to draw where the house is reckoned as the rest of a total: not more
     than it was told. What it is reserved beyond that must not make the house smaller."""
-    most = [0, 0, 0]
-    for phase in one.phases:
-        most[phase] = one.counted_ma if one.told_ma is None else one.told_ma
-    return most[0], most[1], most[2]
+    ma, on = one.counted_ma if one.told_ma is None else one.told_ma, one.phases
+    return ma if 0 in on else 0, ma if 1 in on else 0, ma if 2 in on else 0
 
 
 def _rooms(
@@ -301,7 +301,9 @@ def _rooms(
     rooms: list[Room] = []
     for index, circuit in enumerate(plant.tree.circuits):
         before = state.nodes[index] if state.nodes else Node()
-        below = [draws[one.ref] for one in plant.tree.below[index] if one.ref in draws]
+        # Without a meter of its own there is nothing to take them off from.
+        metered = plant.tree.below[index] if circuit.meter is not None else ()
+        below = [draws[one.ref] for one in metered if one.ref in draws]
         samples = inputs.totals.get(circuit.id, ())
         node, found = room(before, circuit, plant.tree.worst_ma[index], samples, below, inputs.now_s)
         nodes.append(node)
@@ -326,13 +328,14 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
     for one in standings:
         ref = one.state.ref
         standby_ma = STANDBY_MA if one.draw is None and plant.connectors[ref].meter is not None else 0
-        draw = one.draw or ZERO
+        draw, claims = one.draw or ZERO, one.role == "claim"
         follows = ref not in cars or not cars[ref].late
         for phase, links in plant.links[ref].items():
             counted_ma = one.counted_ma if phase in one.phases else 0
             most_ma = max(counted_ma + standby_ma, draw[phase])
-            over_ma = most_ma - counted_ma
-            own_ma = most_ma if one.role != "claim" else min(EXCESS_MA, over_ma) if follows else over_ma
+            own_ma = most_ma - counted_ma if claims else most_ma
+            if claims and follows and own_ma > EXCESS_MA:
+                own_ma = EXCESS_MA
             for link in links:
                 reserved[link] += own_ma
                 taken[link] += most_ma
@@ -347,6 +350,8 @@ def _unknown(
     Nobody is reduced for it, but nothing rises into it either.
     """
     unknown = [0] * plant.tree.size
+    if now_s - state.started_s >= plant.duration_s:
+        return unknown
     for one in standings:
         ref = one.state.ref
         unsure_ma = _unsure_ma(plant, state, one, cars.get(ref), now_s)
@@ -368,9 +373,18 @@ def _unsure_ma(plant: Plant, state: State, one: Standing, car: Car | None, now_s
     return max(0, plant.connectors[one.state.ref].max_ma - one.counted_ma)
 
 
+def _granted(one: Standing, grant: Grant) -> Standing:
+    return Standing(one.state, one.role, one.phases, one.counted_ma, one.draw, grant, one.told_ma)
+
+
 def _without(room: tuple[int, ...], unknown: list[int]) -> tuple[int, ...]:
-    return tuple(all_ - other for all_, other in zip(room, unknown, strict=True))
+    return tuple(map(sub, room, unknown))
 
 
-def _flat(rooms: tuple[Room, ...], which: str) -> tuple[int, ...]:
-    return tuple(value for one in rooms for value in getattr(one, which))
+def _beside(room: tuple[int, ...], reserved: list[int]) -> tuple[int, ...]:
+    """What is left of the room beside the reservations, never less than nothing."""
+    return tuple([own if own > 0 else 0 for own in map(sub, room, reserved)])
+
+
+def _flat(currents: list[PhaseMa]) -> tuple[int, ...]:
+    return tuple(chain.from_iterable(currents))

@@ -8,7 +8,7 @@ still is seen at once; a car that ramps up is not mistaken for the house.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,13 +85,19 @@ def foreign(total: Sequence[Sample], draws: Sequence[Draw], now_s: float) -> For
     counts with nothing.
     """
     newest = total[-1]
-    known = [draw for draw in draws if draw.known(now_s)]
-    blind = _sum(draw.most for draw in draws if draw.charging and not draw.known(now_s))
-    instant = min([newest.at_s, *(draw.samples[-1].at_s for draw in known)])
+    known: list[Draw] = []
+    unread: list[PhaseMa] = []
+    for draw in draws:
+        if draw.known(now_s):
+            known.append(draw)
+        elif draw.charging:
+            unread.append(draw.most)
+    blind, last = _sum(unread), [draw.samples[-1] for draw in known]
+    instant = min([newest.at_s, *[sample.at_s for sample in last]])
     instant = max(instant, newest.at_s - OLD_S, total[0].at_s)
-    aligned = _less(_less(_lowest(total, instant), _sum(at(draw.samples, instant) for draw in known)), blind)
-    read = _less(newest.ma, _sum(draw.samples[-1].ma for draw in known))
-    lowest = _less(_less(newest.ma, blind), _sum(_most(draw, newest.at_s) for draw in known))
+    aligned = _less(_less(_lowest(total, instant), _sum([at(draw.samples, instant) for draw in known])), blind)
+    read = _less(newest.ma, _sum([sample.ma for sample in last]))
+    lowest = _less(_less(newest.ma, blind), _sum([_most(draw, newest.at_s) for draw in known]))
     highest = _less(read, blind)
     likely = tuple(max(0, low, min(high, value)) for low, high, value in zip(lowest, highest, aligned, strict=True))
     return Foreign((likely[0], likely[1], likely[2]), _map3(max, read, ZERO))
@@ -119,12 +125,8 @@ def _most(draw: Draw, at_s: float) -> PhaseMa:
     )
 
 
-def _sum(values: Iterable[PhaseMa]) -> PhaseMa:
-    one = two = three = 0
-    for value in values:
-        one += value[0]
-        two += value[1]
-        three += value[2]
+def _sum(values: Sequence[PhaseMa]) -> PhaseMa:
+    one, two, three = map(sum, zip(ZERO, *values, strict=True))
     return one, two, three
 
 
