@@ -65,8 +65,8 @@ class Core:
     csms_ready: bool = False
     """The CSMS is connected and has accepted this charger: it answers, and the journal drains."""
 
-    away_since_ms: int | None = None
-    """Since when the CSMS cannot be told."""
+    away_since_s: float | None = None
+    """Since when the CSMS cannot be told: site seconds by the monotonic clock, which no step of ours moves."""
 
     closing_csms: bool = False
     """We are closing its connection ourselves."""

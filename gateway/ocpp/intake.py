@@ -35,7 +35,7 @@ from gateway.ocpp.replay import RETRY_S, Replay
 MAX_WAITING = 32
 """Messages that a charger may have waiting; the next one gets a CALLERROR, and the charger sends it again."""
 
-THIN_AFTER_MS = 3_600_000
+THIN_AFTER_S = 3_600.0
 QUARTER_MS = 900_000
 BEHIND_S = 2.0
 """Link seconds that a start with a good card waits for its turn behind what the CSMS has still to get."""
@@ -111,8 +111,8 @@ class Intake:
             message.kind is Kind.METER_VALUES
             and transaction is not None
             and core.upstream is not None
-            and core.away_since_ms is not None
-            and core.now.utc_ms - core.away_since_ms >= THIN_AFTER_MS
+            and core.away_since_s is not None
+            and core.now.monotonic_s - core.away_since_s >= THIN_AFTER_S
         )
         core.do(
             Append(

@@ -297,7 +297,7 @@ class Registration:
 
     def _ready(self) -> None:
         core = self._core
-        core.csms_ready, core.to_csms.accepted, core.away_since_ms = True, True, None
+        core.csms_ready, core.to_csms.accepted, core.away_since_s = True, True, None
         for status in [status for status in self.statuses.values() if not status.told]:
             self._tell_status(status)
         self._beats += 1
@@ -308,8 +308,8 @@ class Registration:
     def _not_ready(self) -> None:
         core = self._core
         core.csms_ready = core.to_csms.accepted = False
-        if core.away_since_ms is None:
-            core.away_since_ms = core.now.utc_ms
+        if core.away_since_s is None:
+            core.away_since_s = core.now.monotonic_s
 
     def _tell_status(self, status: Status) -> None:
         core = self._core
@@ -326,8 +326,8 @@ class Registration:
         """From now on the gateway answers."""
         core = self._core
         core.csms_ready = False
-        if core.away_since_ms is None:
-            core.away_since_ms = core.now.utc_ms
+        if core.away_since_s is None:
+            core.away_since_s = core.now.monotonic_s
 
     def _wait_beat(self) -> None:
         if self._core.upstream is not None:

@@ -107,7 +107,7 @@ class Relay:
         self._core = core = Core(
             setting.charger, setting.upstream, setting.ocpp, version, setting.dialect, cards, new_id, now
         )
-        core.away_since_ms = snapshot.oldest_ms if snapshot.oldest_ms is not None else now.utc_ms
+        core.away_since_s = _away_since_s(snapshot.oldest_ms, now)
         core.remember(snapshot.transactions)
         self._profiles = Profiles(snapshot.profiles)
         self._limits = Limits(core, dict(snapshot.fallbacks), dict(snapshot.configuration), self._settled)
@@ -412,6 +412,15 @@ class Relay:
             self._asking.not_examined()
         elif isinstance(action, SaveProfile | RemoveProfiles):
             self._commands.store_failed(event)
+
+
+def _away_since_s(oldest_ms: int | None, now: Now) -> float:
+    """Since when the CSMS may have been away, on the monotonic clock: what waits longest for it tells how long.
+
+    Where our time is a guess nobody knows how long ago that was: it counts from now.
+    """
+    known_ms = now.utc_ms - oldest_ms if oldest_ms is not None and now.sure else 0
+    return now.monotonic_s - max(0, known_ms) / 1000
 
 
 __all__ = ["Relay", "SetLimit", "Setting", "Side", "Snapshot"]

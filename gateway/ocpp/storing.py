@@ -85,8 +85,8 @@ class Storing:
 
     def _tell_thinned(self, db: Connection, action: act.Append, stamp: Stamp) -> None:
         """Closed quarter hours go to the event lane; a start or stop closes the running one too."""
-        quarter = action.at_ms // QUARTER_MS + (1 if action.close_quarters else 0)
-        for row in thinned.take_untold(db, self.charger, quarter):
+        running = None if action.close_quarters else action.at_ms // QUARTER_MS
+        for row in thinned.take_untold(db, self.charger, running):
             body = Thinned(
                 charger=self.charger,
                 transaction_id=row.transaction_id,

@@ -33,12 +33,15 @@ def count(db: Connection, charger: str, transaction_id: int, quarter: int, *, al
     return keep
 
 
-def take_untold(db: Connection, charger: str, before_quarter: int) -> list[ThinnedRow]:
-    """Closed quarter hours (< `before_quarter`) that are not told yet; they count as told from now on."""
+def take_untold(db: Connection, charger: str, running_quarter: int | None) -> list[ThinnedRow]:
+    """What is not told yet of quarter hours other than the running one (None: of all); told from now on.
+
+    A quarter hour that has not come is of a clock that was ahead: it is over, too.
+    """
+    untold, parameters = "charger = ? AND told = 0 AND quarter IS NOT ?", (charger, running_quarter)
     rows = db.execute(
-        "SELECT transaction_id, quarter, received, kept FROM thinned WHERE charger = ? AND told = 0 AND quarter < ? "
-        "ORDER BY quarter, transaction_id",
-        (charger, before_quarter),
+        f"SELECT transaction_id, quarter, received, kept FROM thinned WHERE {untold} ORDER BY quarter, transaction_id",
+        parameters,
     ).fetchall()
-    db.execute("UPDATE thinned SET told = 1 WHERE charger = ? AND told = 0 AND quarter < ?", (charger, before_quarter))
+    db.execute(f"UPDATE thinned SET told = 1 WHERE {untold}", parameters)
     return [ThinnedRow(*row) for row in rows]

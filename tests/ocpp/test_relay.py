@@ -269,6 +269,51 @@ def test_offline_thinning_keeps_one_a_quarter_hour_and_counts_the_rest() -> None
     assert {body["transaction_id"] for body in told} == {LOCAL}
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_clock_that_jumps_by_days_makes_no_hour_without_the_csms(restarts: bool) -> None:
+    """After ten minutes without it a step of the clock, or a start whose clock nobody has compared, thinned at once."""
+    bench = Bench().accepted()
+    bench.close("csms")
+    bench.say("charger", start())
+    bench.later(600)
+    bench.off_ms, bench.sure = 3 * 86_400_000, False
+    if restarts:
+        bench.restart()
+        bench.open("charger")
+    for minute in range(30):
+        bench.later(60)
+        bench.say("charger", meter(f"m{minute}", LOCAL, minute))
+    assert len(bench.journal()) == 1 + 30
+
+
+def test_after_a_start_with_a_right_clock_what_waits_says_how_long_the_csms_has_been_away() -> None:
+    bench = Bench().accepted()
+    bench.close("csms")
+    bench.say("charger", start())
+    bench.later(7200)
+    bench.restart()
+    bench.open("charger")
+    for minute in range(3):
+        bench.later(1)
+        bench.say("charger", meter(f"m{minute}", LOCAL, minute))
+    assert len(bench.journal()) == 1 + 1
+
+
+def test_what_was_thinned_in_a_quarter_hour_that_has_not_come_is_told_too() -> None:
+    """The clock was set back: those of a clock that was ahead were never told."""
+    bench = Bench().accepted()
+    bench.close("csms")
+    bench.say("charger", start())
+    bench.later(3700)
+    bench.off_ms = 86_400_000
+    for number in range(3):
+        bench.say("charger", meter(f"a{number}", LOCAL, number))
+    bench.off_ms = 0
+    bench.say("charger", meter("b", LOCAL, 4))
+    [told] = [json.loads(row.body) for row in outbox.waiting(bench.db, "event", "e" * 32, 0, 10)]
+    assert (told["received"], told["kept"]) == (3, 1)
+
+
 def test_signed_meter_values_are_committed_before_they_are_forwarded() -> None:
     """Design rule 1; periodic ones are not journaled while the CSMS answers."""
     bench = Bench().accepted()

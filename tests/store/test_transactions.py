@@ -115,7 +115,7 @@ def test_thinned_values_are_counted_and_told_once_the_quarter_is_over(db: Connec
     assert thinned.take_untold(db, "box1", 2) == [thinned.ThinnedRow(7, 1, 3, 2)]
     assert thinned.take_untold(db, "box1", 2) == []
     thinned.count(db, "box1", 7, 1, always_keep=False)
-    assert thinned.take_untold(db, "box1", 2) == [thinned.ThinnedRow(7, 1, 4, 2)]
+    assert thinned.take_untold(db, "box1", None) == [thinned.ThinnedRow(7, 1, 4, 2)]
 
 
 def test_what_is_known_of_a_charger_comes_back(db: Connection) -> None:
