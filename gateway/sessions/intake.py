@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.energy.tariff import interval_of
-from gateway.model import Connection, ConnectorRef, Event, Reading, Severity, Stamp, StoreError
+from gateway.model import Connection, ConnectorRef, Event, Reading, Severity, Stamp, StoreError, TimeQuality
 from gateway.sessions import ending
 from gateway.sessions import session as machine
 from gateway.sessions.passed_through import keep_signed, of_session
@@ -18,6 +18,7 @@ from gateway.sessions.restamping import steps_since
 from gateway.sessions.session import Reason, Session, State
 from gateway.sessions.writing import Writer, ended_event, new_id
 from gateway.site import Connector, Site
+from gateway.site_time import UNSURE
 from gateway.store import chargers, intervals, journal, readings, sessions
 from gateway.store.journal import JournalRow
 
@@ -42,11 +43,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Intake:
-    """Takes the journal in. `tolerance_ms`: how late a message may come and still be of now (site time)."""
+    """Takes the journal in. `tolerance_ms`: how late a message may come and still be of now (site time).
+
+    `since_ms`: when the time began that we go by now; where ours is a guess, what came before bears another clock's.
+    """
 
     site: Site
     writer: Writer
     tolerance_ms: int
+    since_ms: int = 0
 
     def take_in(self, db: Connection, series: Mapping[str, Sequence[Reading]], stamp: Stamp) -> Outcome:
         """The next entries of the journal. `series` are the good readings of the last minutes by meter."""
@@ -245,6 +250,8 @@ class _Step:
             )
 
     def _stop_time(self, row: JournalRow, payload: Mapping[str, Any], transaction_id: int) -> int:
+        if TimeQuality(row.ts_q) in UNSURE:
+            return self._stop_time_by_guess(row, payload)
         entries = journal.of_transaction(self._db, row.charger, transaction_id)
         start = next((entry for entry in entries if entry.action == journal.START), None)
         start_lag = _lag(start.at_ms, _payload(start).get("timestamp")) if start is not None else None
@@ -252,6 +259,19 @@ class _Step:
         steps = steps_since(self._db, start.at_ms) if start is not None else []
         right = start is not None and self._clock_right(row.charger, start.at_ms)
         return machine.stop_time(start_lag, stop_lag, row.at_ms, self._intake.tolerance_ms, steps, clock_right=right)
+
+    def _stop_time_by_guess(self, row: JournalRow, payload: Mapping[str, Any]) -> int:
+        """Where our own clock is a guess the box's time says nothing against ours, only against what it says live."""
+        lags_ms = [
+            _lag(status.at_ms, json.loads(status.payload).get("timestamp"))
+            for status in chargers.statuses(self._db, row.charger)
+            if self._intake.since_ms <= status.at_ms <= row.at_ms
+        ]
+        live_ms = [lag_ms for lag_ms in lags_ms if lag_ms is not None]
+        stop_lag_ms = _lag(row.at_ms, payload.get("timestamp"))
+        if stop_lag_ms is None or not live_ms or stop_lag_ms - live_ms[-1] <= self._intake.tolerance_ms:
+            return row.at_ms
+        return row.at_ms - (stop_lag_ms - live_ms[-1])
 
     def _clock_right(self, charger: str, since_ms: int) -> bool:
         """Whether a status that came since the start bears the time at which it came.

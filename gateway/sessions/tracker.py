@@ -39,8 +39,9 @@ class Tracker:
         self._on_outbox = on_outbox
         wire_ms = WIRE_S / world.clock.link_s(1.0) * 1000
         self._intake = Intake(
-            site, Writer(site, who, signer, world.random), tolerance_ms=round(machine.PAST_S * 1000 + wire_ms)
-        )
+            site, Writer(site, who, signer, world.random), tolerance_ms=round(machine.PAST_S * 1000 + wire_ms),
+            since_ms=world.clock.utc_ms(),
+        )  # fmt: skip
         self._wake = asyncio.Event()
         self._grew = True
         self._waiting: dict[str, Session] = {}

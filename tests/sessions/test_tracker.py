@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from gateway.clock import iso
+from gateway.model import TimeQuality
 from gateway.records.verify import Link, Verdict, check_sequence, verify_ocmf
 from gateway.sessions import intake
 from gateway.store import chargers, records, sessions
@@ -376,6 +378,35 @@ async def test_a_stop_that_was_sent_again_is_in_the_past_where_the_box_tells_the
         await house.stop(1, payload={"timestamp": "2026-04-15T09:19:00Z"})
         session = await ended(house)
     assert (session["stop_ms"], session["end_wh"]) == (ms("2026-04-15T09:19:00Z"), 7_600)
+
+
+HALF_A_DAY_MS = 12 * 3_600_000
+
+
+@pytest.mark.parametrize(("told", "kept_s"), [(False, 0), (True, 0), (True, 300)])
+async def test_while_our_clock_is_a_guess_a_stop_is_as_old_as_the_boxs_other_messages_say(
+    house: Any, told: bool, kept_s: int
+) -> None:
+    """Half a day ahead, a stop of now looked half a day old and got the register of before a power cut (seed 187)."""
+    async with house.running():
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+    house.clock.now_ms += HALF_A_DAY_MS
+    house.clock.quality = TimeQuality.RTC
+    async with house.running():
+        if told:
+            said = f'{{"timestamp":"{iso(house.clock.now_ms - HALF_A_DAY_MS)}"}}'
+            status = StatusRow(1, said, house.clock.now_ms, told=True)
+            await house.db.run(lambda db: chargers.save_status(db, "box1", status))
+        for wh in (7_400, 7_600, 7_600, 7_600):
+            house.clock.now_ms += 300_000
+            house.meters.registers["m1"] = (wh, None)
+            house.meters.poll("m1")
+        stopped_ms = house.clock.now_ms - kept_s * 1000
+        await house.stop(1, payload={"timestamp": iso(stopped_ms - HALF_A_DAY_MS)})
+        session = await ended(house)
+    assert (session["stop_ms"], session["end_wh"]) == (stopped_ms, 7_600)
+    assert session["stop_arrived_ms"] == stopped_ms + kept_s * 1000
 
 
 async def test_texts_that_the_charger_signed_are_kept_byte_for_byte(house: Any) -> None:
