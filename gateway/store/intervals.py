@@ -246,7 +246,8 @@ def _nearest(db: Connection, meter: str, where: str, k: int, end: int) -> Readin
 def gap_before(db: Connection, meter: str, k: int) -> int | None:
     """The interval at whose start the meter was last read before `k`, where it was not read at the start of k - 1.
 
-    Where it was never read before that, the first one that waits for it.
+    Where it was at no start, the one in which it was last read and that reading kept; where it was never read, the
+    first one that waits for it.
     """
     before = get(db, k - 1)
     if before is None or before.boundary.get(meter) is not None or meter not in before.boundary:
@@ -261,15 +262,19 @@ def gap_before(db: Connection, meter: str, k: int) -> int | None:
 
 
 def _first_without(db: Connection, meter: str, k: int) -> int | None:
-    """The first interval that names a meter which was not read before k - 1; None where it was read long ago."""
-    read = db.execute(
-        "SELECT 1 FROM kept_reading WHERE meter = ? AND requested_ms < ? LIMIT 1", (meter, (k - 1) * INTERVAL_MS)
-    ).fetchone()
+    """The first interval that waits for a meter which was read at no start before k - 1; None where it was long ago."""
     row = db.execute(
         "SELECT min(k) FROM interval WHERE json_type(boundary, ?) = 'null' AND k < ? AND k >= ?",
         (f'$."{meter}"', k, k - MAX_GAP_INTERVALS),
     ).fetchone()
-    return None if read or row is None or row[0] is None else int(row[0])
+    kept = db.execute(
+        "SELECT max(requested_ms) FROM kept_reading WHERE meter = ? AND requested_ms < ?",
+        (meter, (k - 1) * INTERVAL_MS),
+    ).fetchone()
+    if row is None or row[0] is None or kept is None or kept[0] is None:
+        return row[0] if row is not None else None
+    read_k = int(kept[0]) // INTERVAL_MS
+    return read_k if read_k >= row[0] else None
 
 
 _SHARE = "session, k, version, energy_wh, solar_wh, grid_wh, class, state, leg_wh"

@@ -85,6 +85,16 @@ def test_before_the_first_reading_of_a_meter_lies_all_that_waits_for_it(db: Conn
     assert intervals.gap_before(db, "m", 2) is None
 
 
+def test_a_meter_whose_every_boundary_is_missing_has_its_gap_from_the_reading_that_was_kept(db: Connection) -> None:
+    """Seed 159: a house began, and its next boundary was missed too; nobody settled the two again."""
+    rows(db, False, False, False, True)
+    read_ms = 2 * 900_000 + 5_000
+    db.execute(
+        "INSERT INTO kept_reading (meter, why, requested_ms, reading) VALUES ('m', 'first', ?, '{}')", (read_ms,)
+    )
+    assert intervals.gap_before(db, "m", 4) == 2
+
+
 def test_shares_of_an_interval_are_replaced_as_a_whole(db: Connection) -> None:
     def share(session: str, version: int) -> ShareRow:
         return ShareRow(session, 1, version, 10, 4, 6, "HT", "final")
