@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from simulators.judge.evidence import Evidence
+from simulators.judge.times import QUARTER_MS
 from simulators.judge.verdict import Finding, Notes
 
 from .disk import Disk
@@ -29,6 +30,13 @@ HELD_BYTES, HELD_BYTES_A_BOX = 4_000_000, 250_000
 
 DISK_BYTES, DISK_BYTES_A_BOX_HOUR = 4_000_000, 400_000
 """Database and journal."""
+
+DISK_BYTES_A_QUARTER_AHEAD = 20_000
+"""A clock that is days ahead is believed as an absence of days: each of its quarter hours is a row that is told, and
+told again when it is taken back."""
+
+BELIEVED_MS = 7 * 86_400_000
+"""A longer absence is not believed (docs/decisions/0008)."""
 
 WRITTEN_BYTES_A_BOX_HOUR = 40_000_000
 """Wide: every card that a box shows is remembered on disk, and a box may show forty a second. Without hostile peers it
@@ -77,7 +85,7 @@ class Budget:
         logged = (evidence.folder / "gateway.log").stat().st_size
         for name, found, most in (
             ("held in memory", max(self._held, default=0), HELD_BYTES + boxes * HELD_BYTES_A_BOX),
-            ("on disk", self._largest, DISK_BYTES + box_hours * DISK_BYTES_A_BOX_HOUR),
+            ("on disk", self._largest, DISK_BYTES + box_hours * DISK_BYTES_A_BOX_HOUR + ahead_bytes(evidence)),
             ("written to disk", self._written, box_hours * WRITTEN_BYTES_A_BOX_HOUR),
             ("logged", logged, box_hours * LOGGED_BYTES_A_BOX_HOUR),
         ):
@@ -92,6 +100,12 @@ class Budget:
             notes.figure("second half of the first half's memory", f"{grown:.2f}")
             notes.expect(grown <= FLAT, f"what is held in memory grows: {grown:.2f} times from one half to the other")
         return notes.finding()
+
+
+def ahead_bytes(evidence: Evidence) -> int:
+    """What the quarter hours take that a clock which was ahead has told of."""
+    ahead_ms = max((int(told.data["off_ms"]) for told in evidence.told("clock_reads")), default=0)
+    return max(0, min(ahead_ms, BELIEVED_MS)) // QUARTER_MS * DISK_BYTES_A_QUARTER_AHEAD
 
 
 def growth(looks: Sequence[int]) -> float:

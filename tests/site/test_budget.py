@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
+from pathlib import Path
+
+from simulators.judge.evidence import Evidence
 
 from .boxes import SeededCharger
-from .budget import growth, held_bytes
+from .budget import DISK_BYTES_A_QUARTER_AHEAD, ahead_bytes, growth, held_bytes
 
 
 def test_what_a_task_reaches_is_counted_once() -> None:
@@ -50,3 +54,17 @@ def test_memory_that_grows_over_a_day_is_seen_and_restarts_are_not_growth() -> N
     saw_tooth = [3_000_000 + 100_000 * (look % 9) for look in range(144)]
     assert growth(leaks) > 1.2
     assert 0.99 < growth(saw_tooth) < 1.01
+
+
+def test_a_clock_that_is_days_ahead_may_write_its_quarter_hours_and_one_that_is_behind_none(tmp_path: Path) -> None:
+    """Seed 139: three days ahead are 288 of them. Weeks are not believed."""
+    assert [_ahead_bytes(tmp_path, off_ms) for off_ms in (-60_000, 899_000)] == [0, 0]
+    assert _ahead_bytes(tmp_path, 3 * 86_400_000) == 288 * DISK_BYTES_A_QUARTER_AHEAD
+    assert _ahead_bytes(tmp_path, 90 * 86_400_000) == 7 * 96 * DISK_BYTES_A_QUARTER_AHEAD
+
+
+def _ahead_bytes(folder: Path, off_ms: int) -> int:
+    (folder / "evidence").mkdir(exist_ok=True)
+    line = json.dumps({"t": 0, "what": "clock_reads", "off_ms": off_ms})
+    (folder / "evidence" / "events.jsonl").write_text(line + "\n", encoding="utf-8")
+    return ahead_bytes(Evidence(folder))
