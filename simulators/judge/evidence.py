@@ -182,8 +182,27 @@ class Evidence:
 
     def shown_ms(self, true_ms: int) -> list[int]:
         """By how much the gateway's clock may have been off at an instant."""
-        wrong = self.had_wrong_time(true_ms, true_ms)
-        return [0, *(int(told.data["off_ms"]) for told in self.told("clock_reads") if wrong)]
+        if not self.had_wrong_time(true_ms, true_ms):
+            return [0]
+        return [0, *(int(told.data["off_ms"]) for told in self.told("clock_reads")), *self._lost_ms]
+
+    @cached_property
+    def _lost_ms(self) -> list[int]:
+        """What a start with a right clock cannot know: how long the one before it, which was ahead, has been over.
+
+        What that one stamped is put before the new start, later than it was by as much (docs/decisions/0008).
+        """
+        lost: list[int] = []
+        before_ms, died = 0, False
+        for occurrence in self.told("clock_reads", "gateway_killed"):
+            if occurrence.what == "gateway_killed":
+                died = True
+                continue
+            off_ms = int(occurrence.data["off_ms"])
+            if died and before_ms > off_ms > 0:
+                lost.append(before_ms - off_ms)
+            before_ms, died = off_ms, False
+        return lost
 
     def silent_at(self, meter: str, at_ms: int) -> bool:
         """The meter gave nothing that could be believed just then."""

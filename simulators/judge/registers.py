@@ -291,10 +291,19 @@ def _enclosed(evidence: Evidence, session: Session, end: Body, notes: Notes) -> 
         notes.expect(until_wh >= -step, f"{session.name}: it ends above the true register")
 
 
+def _began_ms(evidence: Evidence, session: Session) -> int:
+    end = session.ends[0]
+    start = evidence.traffic.starts.get((str(end.get("charger")), int(end.get("transaction_id", 0))))
+    return parse_utc(end["begin"]) if start is None else _handled(start)[0]
+
+
 def apart(evidence: Evidence, billable: list[Session], notes: Notes) -> None:
-    """No watt-hour is in two sessions: on one meter each begins at or above the register where the one before ended."""
+    """No watt-hour is in two sessions: on one meter each begins at or above the register where the one before ended.
+
+    In the order of their starts on the wire: one that was told before a wrong clock was put right states its time.
+    """
     by_meter: dict[str, list[Session]] = {}
-    for session in sorted(billable, key=lambda session: str(session.ends[0]["begin"])):
+    for session in sorted(billable, key=lambda session: _began_ms(evidence, session)):
         if session.ends[0]["meter"]:
             by_meter.setdefault(str(session.ends[0]["meter"]), []).append(session)
     for meter, there in by_meter.items():

@@ -172,6 +172,17 @@ def test_no_watt_hour_is_in_two_sessions(evidence: Evidence) -> None:
     assert "it begins at 499 Wh" in found(499)[0]
 
 
+def test_sessions_are_in_the_order_of_their_starts_whatever_a_wrong_clock_stated(evidence: Evidence) -> None:
+    """Seed 288: the first had been told before the clock, 21 days ahead, was put right."""
+    (charger, transaction_id), start = min(evidence.traffic.starts.items(), key=lambda item: item[1].sent[0].at_ms)
+    first, second = ended("m1", "23:30", "23:40", 100, 500), ended("m1", "23:00", "23:20", 500, 900)
+    first.ends[0].update(charger=charger, transaction_id=transaction_id)
+    notes = Notes("I6")
+    apart(evidence, [first, second], notes)
+    assert start.sent[0].at_ms < at("23:00")
+    assert notes.violations == []
+
+
 def test_a_death_beside_an_exchange_loses_what_flowed_since_the_last_kept_register(run: Run, tmp_path: Path) -> None:
     """The gateway lives at 12:20 and knows the new meter in 25 s; one that is dead from 12:05 to 12:09 has 12:00's."""
     run.story.append({"t": at("12:20"), "what": "meter_exchanged", "meter": "m1", "jump_wh": 0.0})
