@@ -79,11 +79,14 @@ class Clock:
     def link_s(self, site_s: float) -> float:
         return site_s
 
-    def ahead_ms(self) -> int:
+    def off_ms(self) -> int:
         return 0
 
-    def set_back(self) -> int:
-        return 0
+    def right(self) -> Stamp:
+        return self.now()
+
+    def put_right(self) -> None:
+        raise AssertionError("it is never wrong")
 
     def start_no_earlier_than(self, utc_ms: int) -> None:
         self.now_ms = max(self.now_ms, utc_ms)

@@ -40,11 +40,12 @@ from gateway.records.signing import KeyFileError, RotatingSigner
 from gateway.secrets import Secrets
 from gateway.sessions import keeping
 from gateway.sessions.acts import Acts
+from gateway.sessions.boundaries import Boundaries
 from gateway.sessions.keeping import Keeping
 from gateway.sessions.keys import KeyOperations
 from gateway.sessions.quarters import Quarters
 from gateway.sessions.restamping import newest_written_ms
-from gateway.sessions.set_back import set_back
+from gateway.sessions.set_back import put_right
 from gateway.sessions.settlement import Settlement
 from gateway.sessions.tracker import Tracker
 from gateway.site import Site
@@ -68,6 +69,12 @@ STORE_AGAIN_AT_MOST_S = 20.0
 STORE_BEAT_S = 300.0
 """How often the newest time is written: 288 small commits a day."""
 
+CLOCK_LOOK_S = 5.0
+"""How often it is looked whether the time is to be put right ..."""
+
+CLOCK_AGAIN_S = 60.0
+"""... and how long after the disk has not taken that."""
+
 DRAIN_LINK_S = 5.0
 """How long a clean end waits for commits under way."""
 
@@ -76,8 +83,8 @@ class StartError(Exception):
     """The gateway cannot start; the text is one sentence with its remedy."""
 
 
-class ClockAheadError(Exception):
-    """The right time is known, and lies too far back to be waited for: every part starts anew at it."""
+class ClockOffError(Exception):
+    """The right time is known, and too far off for running parts: every part starts anew at it."""
 
 
 @dataclass(frozen=True)
@@ -136,14 +143,18 @@ async def run(config: Config, world: World) -> None:
         clock.start_no_earlier_than(await db.run(newest_written_ms))
         for event in await db.run(lambda connection: keeping.begin(connection, __version__, boot.who.boot)):
             events.tell(event)
+        memory = Memory(Meters(site, clock, events.tell), Boundaries([meter.id for meter in site.meters]))
+        began, look_s = clock.now(), CLOCK_LOOK_S
         while True:
-            began = clock.now()
             try:
-                await Gateway(config, world, db, boot.who, signer, events).run()
+                await Gateway(config, world, db, boot.who, signer, events, memory).run(look_s)
             except BaseExceptionGroup as group:
-                if not isinstance(first_error(group), ClockAheadError):
+                if not isinstance(first_error(group), ClockOffError):
                     raise
-            events.tell(replace(await _set_back(config.site, world, db, boot.who, began), keep=False))
+            if await _put_right(Quarters(site, boot.who, world.random), world, db, events, memory, began):
+                began, look_s = clock.now(), CLOCK_LOOK_S
+            else:
+                look_s = CLOCK_AGAIN_S
     except asyncio.CancelledError:
         await db.run(keeping.end)  # the next start tells a clean end from a power cut by this
         raise
@@ -154,30 +165,52 @@ async def run(config: Config, world: World) -> None:
             await asyncio.shield(db.close())
 
 
-async def _set_back(site: Site, world: World, db: Database, who: Identity, began: Stamp) -> Event:
-    """Between two lives of the parts: the only moment in which time may go back."""
-    back_ms, quarters = world.clock.set_back(), Quarters(site, who, world.random)
-    right = world.clock.now()
-    return await db.run(lambda connection: set_back(connection, quarters, began, right, back_ms))
+@dataclass(frozen=True)
+class Memory:
+    """What outlives the parts when the clock is put right: readings that are on no disk yet."""
+
+    meters: Meters
+    boundaries: Boundaries
+
+
+async def _put_right(
+    quarters: Quarters, world: World, db: Database, events: EventBook, memory: Memory, began: Stamp
+) -> bool:
+    """Between two lives of the parts, the only moment in which time may jump: what is on disk moves, then the memory.
+
+    A disk that takes nothing leaves the time as it was, for another life: False.
+    """
+    off_ms, right = world.clock.off_ms(), world.clock.right()
+    try:
+        step, event = await db.run(lambda connection: put_right(connection, quarters, began, right, off_ms))
+    except StoreError as error:
+        events.tell(part_failed("clock", error, CLOCK_LOOK_S))
+        return False
+    world.clock.put_right()
+    memory.meters.begin_anew(step.now_at)
+    memory.boundaries.begin_anew(step, memory.meters.remembered())
+    events.tell(replace(event, keep=False))
+    return True
 
 
 class Gateway:
     """The parts of one site, joined."""
 
     def __init__(
-        self, config: Config, world: World, db: Database, who: Identity, signer: RotatingSigner, events: EventBook
-    ) -> None:
+        self, config: Config, world: World, db: Database, who: Identity, signer: RotatingSigner, events: EventBook,
+        memory: Memory,
+    ) -> None:  # fmt: skip
         site, tell = config.site, events.tell
         self._config, self._world, self._db, self._who, self._events = config, world, db, who, events
         secrets = Secrets.beside(site.source)
         operations = Operations()
 
-        self._meters = Meters(site, world.clock, tell)
+        self._meters = memory.meters
         self._keys = KeyOperations(site, world.clock, db, signer, tell)
         self._cloud = CloudLink(site, world, db, who, tell, secrets.get, operations.execute, self._keys.retire)
         self._keeping = Keeping(config.state, world, db, tell)
         self._tracker = Tracker(site, world, db, who, self._meters, signer, tell, self._on_record)
-        self._settlement = Settlement(site, world, db, who, self._meters, tell, self._cloud.notify)
+        self._settlement = Settlement(site, world, db, who, self._meters, tell, self._cloud.notify, memory.boundaries)
         self._ocpp = OcppSide(site, world, db, who, self._meters, tell, secrets.get, self._tracker.notify)
         self._loop = ControlLoop(site, world.clock, self._ocpp, self._meters, tell)
         self._store_beat = world.clock.monotonic()
@@ -200,8 +233,11 @@ class Gateway:
             operations.add(name, operation)
         self._control = ControlSocket(config.run_dir, operations.execute, tell) if config.run_dir else None
 
-    async def run(self) -> None:
-        """Start every part, say READY when the wallboxes can connect, run until cancelled."""
+    async def run(self, look_s: float) -> None:
+        """Start every part, say READY when the wallboxes can connect, run until cancelled.
+
+        `look_s`: when it is first looked whether the time is to be put right (link time).
+        """
         site, notify = self._config.site, self._world.notify
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("events", lambda: self._events.write(self._db, self._who, self._cloud.notify)),
@@ -230,6 +266,7 @@ class Gateway:
             )  # fmt: skip
             notify("READY=1\nSTATUS=running")
             group.create_task(self._watchdog(), name="watchdog")
+            group.create_task(self._watch_clock(look_s), name="clock")
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
@@ -293,16 +330,30 @@ class Gateway:
             await self._world.clock.sleep(STORE_BEAT_S)
 
     async def _watchdog(self) -> None:
-        """Feed the service manager's watchdog at half its period, only while the daemon is well (link time).
-
-        Where the clock has to go back it ends every part: none of them lives through that.
-        """
+        """Feed the service manager's watchdog at half its period, only while the daemon is well (link time)."""
         period_s = int(os.environ.get("WATCHDOG_USEC", "60000000")) / 1e6 / 2
-        while not self._world.clock.ahead_ms():
+        while True:
             troubles = self._troubles()
             self._world.notify("WATCHDOG=1\nSTATUS=running" if not troubles else f"STATUS={'; '.join(troubles)}")
             await asyncio.sleep(period_s)
-        raise ClockAheadError
+
+    async def _watch_clock(self, look_s: float) -> None:
+        """End every part where the time has to jump: none of them lives through that (link time).
+
+        It waits for a disk that is full: what it holds bears the time that the parts go by.
+        """
+        while True:
+            await asyncio.sleep(look_s)
+            if self._world.clock.off_ms() and await self._disk_takes_it():
+                raise ClockOffError
+
+    async def _disk_takes_it(self) -> bool:
+        now_ms = self._world.clock.utc_ms()
+        try:
+            await self._db.run(lambda db: meta.put(db, "newest_ms", str(max(now_ms, meta.newest_ms(db)))))
+        except StoreError:
+            return False
+        return True
 
     def _troubles(self) -> list[str]:
         beats = {"control loop": self._loop.beat, "database": self._store_beat}

@@ -51,12 +51,16 @@ class RealClock:
     def utc_ms(self) -> int:
         return self.now().utc_ms
 
-    def ahead_ms(self) -> int:
+    def off_ms(self) -> int:
         self.now()
-        return self._time.ahead_ms
+        return self._time.off_ms
 
-    def set_back(self) -> int:
-        return self._time.set_back(self._machine())
+    def right(self) -> Stamp:
+        machine = self._machine()
+        return Stamp(machine.wall_ms, machine.quality)
+
+    def put_right(self) -> None:
+        self._time.put_right(self._machine())
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -90,11 +94,14 @@ class ScaledClock:
     def start_no_earlier_than(self, utc_ms: int) -> None:
         """The scale alone says what time it is: it survives a restart."""
 
-    def ahead_ms(self) -> int:
+    def off_ms(self) -> int:
         return 0
 
-    def set_back(self) -> int:
-        return 0
+    def right(self) -> Stamp:
+        return self.now()
+
+    def put_right(self) -> None:
+        """It is never wrong."""
 
     def now(self) -> Stamp:
         return Stamp(self.utc_ms(), TimeQuality.SIMULATED)

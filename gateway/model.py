@@ -63,12 +63,17 @@ class Clock(Protocol):
         """The newest time that the database holds; a clock that is behind it goes on from there, marked guessed."""
         ...
 
-    def ahead_ms(self) -> int:
-        """By how much site time is ahead of the right time, where it is known and too far back to be waited for."""
+    def off_ms(self) -> int:
+        """By how much site time is ahead of the right time (negative: behind), where that is known, and too far off
+        to be put right under running parts."""
         ...
 
-    def set_back(self) -> int:
-        """Go back to the right time, by how many ms is answered. Nothing may run that reads the clock."""
+    def right(self) -> Stamp:
+        """What `now()` would be after `put_right()`."""
+        ...
+
+    def put_right(self) -> None:
+        """Jump to the right time. Nothing may run that reads the clock."""
         ...
 
     async def sleep(self, site_s: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -40,16 +40,25 @@ class Machine:
         self.image: dict[str, bytes] = {}
         self.notified: list[str] = []
 
-    def run(self, house: Site, seconds: float, full: Sequence[tuple[float, float]] = ()) -> None:
-        """Start, live for a while, end cleanly. `full`: from when to when the disk takes nothing, seconds."""
+    def run(
+        self, house: Site, seconds: float, *, full: Sequence[tuple[float, float]] = (), wrong_by_ms: int = 0,
+        acts: Sequence[tuple[float, Callable[[SimClock, Disk], None]]] = (),
+    ) -> None:  # fmt: skip
+        """Start, live for a while, end cleanly. `full`: from when to when the disk takes nothing, seconds.
+
+        The clock is wrong at first; `acts` come at seconds of that life.
+        """
         disk = Disk(self.image)
 
         async def live() -> None:
             loop = asyncio.get_running_loop()
             assert isinstance(loop, SimLoop)
             network = Network(loop, 1)
+            clock = SimClock(loop, EPOCH_MS, wrong_by_ms)
+            for at_s, act in acts:
+                loop.call_later(at_s, act, clock, disk)
             world = World(
-                clock=SimClock(loop, EPOCH_MS), random=Random(1), store=None, net=None,  # type: ignore[arg-type]
+                clock=clock, random=Random(1), store=None, net=None,  # type: ignore[arg-type]
                 connect_database=disk.connect, open_socket=_no_socket(network), notify=self.notified.append,
             )  # fmt: skip
             for at_s, takes_nothing in [(at_s, n == 0) for span in full for n, at_s in enumerate(span)]:
@@ -146,7 +155,7 @@ def test_a_disk_that_is_full_again_is_told_again(
             await self._db.run(lambda db, number=number: meta.put(db, "number", str(number)))  # type: ignore[misc]
 
     monkeypatch.setattr(CloudLink, "run", seldom)
-    machine.run(site(), 1000, full)
+    machine.run(site(), 1000, full=full)
     told = [line for line in capsys.readouterr().out.splitlines() if "store_refuses" in line and "=cloud" in line]
     assert len(told) == times
 
@@ -167,3 +176,46 @@ def test_time_never_starts_before_what_is_on_disk(machine: Machine) -> None:
     disk.close()
     assert row is not None
     assert int(row[0]) >= EPOCH_MS + 900_000
+
+
+@pytest.mark.parametrize("wrong_by_ms", [-3_600_000, 3_600_000])
+def test_a_wrong_time_is_put_right_between_two_lives_of_the_parts_in_both_directions(
+    machine: Machine, capsys: pytest.CaptureFixture[str], wrong_by_ms: int
+) -> None:
+    """What is on disk, what is in memory and the clock: all of it in one instant, and no part runs just then."""
+    seen: list[int] = []
+
+    def note(clock: SimClock, _: Disk) -> None:
+        seen.append(clock.utc_ms() - clock.true_ms())
+
+    acts = [
+        (29.0, note), (30.0, lambda clock, _: clock.set_right(wrong_by_ms)), (30.0, note),
+        (31 + app.CLOCK_LOOK_S, note),
+    ]  # fmt: skip
+    machine.run(site(), 60, wrong_by_ms=wrong_by_ms, acts=acts)
+    assert seen == [wrong_by_ms, wrong_by_ms, 0]
+    words = [line.split("\n")[0] for line in machine.notified if "WATCHDOG" not in line]
+    assert words == ["READY=1", "STOPPING=1", "READY=1", "STOPPING=1"]
+    told = [line for line in capsys.readouterr().out.splitlines() if "clock_s" in line]
+    assert len(told) == 1
+    assert f"delta_ms={-wrong_by_ms}" in told[0]
+
+
+def test_a_full_disk_keeps_the_guess_until_it_takes_the_right_time(machine: Machine) -> None:
+    """Rows that cannot be moved would bear another time than the parts: these live on meanwhile, once started anew."""
+    seen: list[int] = []
+
+    def fill(_: SimClock, disk: Disk) -> None:
+        disk.full = True
+
+    def empty(clock: SimClock, disk: Disk) -> None:
+        seen.append(clock.utc_ms() - clock.true_ms())
+        disk.full = False
+
+    acts = [
+        (20.0, fill), (30.0, lambda clock, _: clock.set_right(-3_600_000)), (600.0, empty),
+        (700.0, lambda clock, _: seen.append(clock.utc_ms() - clock.true_ms())),
+    ]  # fmt: skip
+    machine.run(site(), 800, wrong_by_ms=-3_600_000, acts=acts)
+    assert seen == [-3_600_000, 0]
+    assert sum(line.startswith("READY=1") for line in machine.notified) <= 4

@@ -45,8 +45,10 @@ def test_time_goes_on_from_the_newest_on_disk_while_the_wall_clock_is_behind_it(
     machine.run(3_600_000)
     assert clock.now() == Stamp(NOW + 3_600_000, GUESSED)
     machine.wall_ms, machine.quality = NOW + 5 * DAY, NTP
-    assert clock.now() == Stamp(NOW + 5 * DAY, NTP)
-    assert clock.ahead_ms() == 0
+    assert clock.now() == Stamp(NOW + 3_600_000, GUESSED), "nothing that runs sees it jump"
+    assert (clock.off_ms(), clock.right()) == (3_600_000 - 5 * DAY, Stamp(NOW + 5 * DAY, NTP))
+    clock.put_right()
+    assert (clock.now(), clock.off_ms()) == (Stamp(NOW + 5 * DAY, NTP), 0)
 
 
 def test_a_battery_clock_is_believed_over_an_absence_of_days_but_not_of_weeks() -> None:
@@ -64,7 +66,30 @@ def test_a_clock_that_is_set_while_the_gateway_runs_is_believed() -> None:
     machine, clock = started(NOW - 300 * DAY, RTC)
     machine.run(60_000)
     machine.wall_ms = NOW + 3 * DAY
-    assert clock.now() == Stamp(NOW + 3 * DAY, RTC)
+    assert (clock.now(), clock.off_ms()) == (Stamp(NOW + 60_000, GUESSED), 60_000 - 3 * DAY)
+    clock.put_right()
+    assert (clock.now(), clock.off_ms()) == (Stamp(NOW + 3 * DAY, RTC), 0)
+
+
+def test_a_guess_that_was_right_to_seconds_is_followed_at_once() -> None:
+    machine, clock = started(NOW - 300 * DAY, GUESSED)
+    machine.run(60_000)
+    machine.wall_ms, machine.quality = NOW + 60_000 + STANDS_STILL_MS, NTP
+    assert (clock.now(), clock.off_ms()) == (Stamp(NOW + 70_000, NTP), 0)
+
+
+def test_a_battery_clock_that_was_believed_and_was_behind_is_put_right_between_two_lives() -> None:
+    machine, clock = started(NOW + DAY, RTC)
+    assert clock.now() == Stamp(NOW + DAY, RTC)
+    machine.wall_ms, machine.quality = NOW + 2 * DAY, NTP
+    assert (clock.now(), clock.off_ms()) == (Stamp(NOW + DAY, GUESSED), -DAY)
+
+
+def test_a_clock_that_was_sure_is_followed_forwards_at_once() -> None:
+    """The machine slept: what was written before was right."""
+    machine, clock = started(NOW, NTP)
+    machine.wall_ms += 3_600_000
+    assert (clock.now(), clock.off_ms()) == (Stamp(NOW + 3_600_000, NTP), 0)
 
 
 def test_a_small_correction_backwards_is_waited_for() -> None:
@@ -72,7 +97,7 @@ def test_a_small_correction_backwards_is_waited_for() -> None:
     machine.wall_ms -= 1_500
     assert clock.now() == Stamp(NOW, NTP)
     machine.run(1_000)
-    assert (clock.now(), clock.ahead_ms()) == (Stamp(NOW, NTP), 0)
+    assert (clock.now(), clock.off_ms()) == (Stamp(NOW, NTP), 0)
     machine.run(1_000)
     assert clock.now() == Stamp(NOW + 500, NTP)
 
@@ -80,11 +105,11 @@ def test_a_small_correction_backwards_is_waited_for() -> None:
 def test_a_large_correction_backwards_neither_goes_back_nor_freezes_until_the_parts_have_ended() -> None:
     machine, clock = started(NOW, RTC)
     machine.wall_ms, machine.quality = NOW - 21 * DAY, NTP
-    assert (clock.now(), clock.ahead_ms()) == (Stamp(NOW, GUESSED), 21 * DAY)
+    assert (clock.now(), clock.off_ms()) == (Stamp(NOW, GUESSED), 21 * DAY)
     machine.run(10_000)
-    assert (clock.now(), clock.ahead_ms()) == (Stamp(NOW + 10_000, GUESSED), 21 * DAY)
-    assert clock.set_back() == 21 * DAY
-    assert (clock.now(), clock.ahead_ms()) == (Stamp(NOW - 21 * DAY + 10_000, NTP), 0)
+    assert (clock.now(), clock.off_ms()) == (Stamp(NOW + 10_000, GUESSED), 21 * DAY)
+    clock.put_right()
+    assert (clock.now(), clock.off_ms()) == (Stamp(NOW - 21 * DAY + 10_000, NTP), 0)
 
 
 def test_no_sequence_of_settings_makes_time_go_backwards_or_stand_still_for_long() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,12 @@ class Meters:
             if meter in self._stations:
                 self._stations[meter].remember(reading)
 
+    def begin_anew(self, moved: Callable[[Reading], Reading]) -> None:
+        """Another life of the parts begins, at the right time: what was read before is moved to it."""
+        self._listeners.clear()
+        for station in self._stations.values():
+            station.move(moved)
+
     def latest(self, meter: str) -> Reading | None:
         """The newest good reading, however old."""
         station = self._stations.get(meter)
@@ -61,6 +68,10 @@ class Meters:
         """Good readings with from_ms <= requested_ms <= to_ms, oldest first; the last 15 minutes are kept."""
         station = self._stations.get(meter)
         return station.series(from_ms, to_ms) if station is not None else ()
+
+    def remembered(self) -> list[Reading]:
+        """The last 15 minutes of all meters, oldest first for each."""
+        return [reading for station in self._stations.values() for reading in station.series(0, sys.maxsize)]
 
     async def read_now(self, meter: str) -> Reading | None:
         """Read the energy register ahead of the poll plan. None after at most one Modbus timeout (link time)."""

@@ -26,7 +26,7 @@ from gateway.site_time import UNSURE
 Listener = Callable[[Reading], None]
 _requested_ms = attrgetter("requested_ms")
 
-BELIEVED_MS = 30_000
+BELIEVED_S = 30.0
 """After so long without a bad reading what was told of them is over."""
 
 
@@ -68,7 +68,7 @@ class Station:
         self._named_s: float | None = None
         self._told: set[Reason] = set()
         self._unused = 0
-        self._unused_ms = 0
+        self._unused_s = self._answered_s = 0.0
         self._complete_seen = False
 
     @property
@@ -88,7 +88,14 @@ class Station:
 
     def remember(self, before: Reading) -> None:
         """The newest reading of the run before this one: the first level of this run is held against it."""
-        self._before = before
+        if self._trust.good is None:
+            self._before = before
+
+    def move(self, moved: Callable[[Reading], Reading]) -> None:
+        """The right time is known: the readings bear it from now on, and their order is that of their time."""
+        self._series = deque(sorted(map(moved, self._series), key=_requested_ms))
+        self.latest = moved(self.latest) if self.latest is not None else None
+        self._before = moved(self._before) if self._before is not None else None
 
     def series(self, from_ms: int, to_ms: int) -> Sequence[Reading]:
         """Good readings requested in [from_ms, to_ms], oldest first."""
@@ -129,6 +136,7 @@ class Station:
         first, last = given[where.bracket[0]], given[where.bracket[-1]]
         decoded = self._decode(where, given)
         reading = self._reading(decoded, first, last)
+        self._answered_s = last.to_s
         reason = self._frame_reason(decoded, given)
         if reason is not None:
             self._quarantine(reading, reason)
@@ -258,7 +266,7 @@ class Station:
             return
         self.counters.rejected += 1
         self._unused += 1
-        self._unused_ms = reading.replied_ms
+        self._unused_s = self._answered_s
         if reason in self._told:
             return
         self._told.add(reason)
@@ -281,9 +289,9 @@ class Station:
             )
         )
 
-    def _believe(self, reading: Reading) -> None:
+    def _believe(self) -> None:
         """What was told of its readings is over once all have been good for a while: bad ones may come and go."""
-        if not self._told or reading.replied_ms - self._unused_ms < BELIEVED_MS:
+        if not self._told or self._answered_s - self._unused_s < BELIEVED_S:
             return
         cause = f"its readings are believed again; {self._unused} were not used"
         self._tell(Event("reading_believed", f"meter {self.meter.id}", cause, data={"unused": self._unused}, keep=True))
@@ -291,7 +299,7 @@ class Station:
         self._unused = 0
 
     def _keep(self, reading: Reading) -> Reading:
-        self._believe(reading)
+        self._believe()
         has_power = reading.power_w is not None or reading.current_ma is not None
         # An energy reading ahead of the plan has no current: it must not hide the newest one from the load manager.
         if has_power or not self._complete_seen:

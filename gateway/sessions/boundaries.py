@@ -7,7 +7,7 @@ hours, not their sum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.clock import iso
 from gateway.energy.intervals import boundary_of, is_boundary_reading
@@ -36,15 +36,16 @@ class Boundaries:
         self._last: dict[str, Reading] = {}
         self._saved: dict[str, Reading] = {}
         self._single: list[tuple[Reading, str]] = []
+        self.restored = False
+        """Whether the newest readings of the run before are known."""
+
         self.dropped: list[int] = []
         """Boundaries that were given up, oldest first; whoever tells of them clears it."""
 
     def take(self, reading: Reading) -> Event | None:
         """A good reading with energy, in the order of arrival; the event where another meter answers now."""
         event = self._notice_gap(reading)
-        k = interval_of(reading.requested_ms)
-        if k >= self._from_k and is_boundary_reading(reading, boundary_of(k)):
-            self._held.setdefault(k, {}).setdefault(reading.meter, reading)
+        if interval_of(reading.requested_ms) >= self._from_k and self._hold(reading):
             while len(self._held) > MAX_HELD:
                 oldest = min(self._held)
                 del self._held[oldest]
@@ -56,6 +57,7 @@ class Boundaries:
 
         One that seems to come from the future was stamped by another clock, and says nothing.
         """
+        self.restored = True
         events: list[Event | None] = []
         for meter, last in saved.items():
             first = self._first.get(meter)
@@ -82,17 +84,37 @@ class Boundaries:
         self._from_k = end_k
         self._held = {k: row for k, row in self._held.items() if k >= end_k}
 
+    def begin_anew(self, step: Step, remembered: Iterable[Reading]) -> None:
+        """Another life of the parts begins, at the right time: rows that were written ahead of it may come again.
+
+        `remembered` are the last minutes of each meter at the right time, oldest first: quarter hours that nobody knew
+        of have begun in them.
+        """
+        self._from_k = 0
+        self.move(step)
+        for reading in remembered:
+            if reading.import_wh is not None:
+                self._hold(reading)
+
+    def _hold(self, reading: Reading) -> bool:
+        """Keep the first reading of each meter at a quarter hour; whether it lies at one."""
+        k = interval_of(reading.requested_ms)
+        if not is_boundary_reading(reading, boundary_of(k)):
+            return False
+        self._held.setdefault(k, {}).setdefault(reading.meter, reading)
+        return True
+
     def move(self, step: Step) -> None:
         """The right time is known: what bears another one lies elsewhere, and is kept singly."""
-        self._last = {meter: _moved(one, step) for meter, one in self._last.items()}
-        self._first = {meter: _moved(one, step) for meter, one in self._first.items()}
-        self._single = [(_moved(one, step), why) for one, why in self._single]
-        for row in self._held.values():
-            for meter, one in list(row.items()):
-                if step.moves(one):
-                    del row[meter]
-                    self._keep(step.moved(one), "restamped")
-        self._held = {k: row for k, row in self._held.items() if row}
+        self._last = {meter: step.now_at(one) for meter, one in self._last.items()}
+        self._first = {meter: step.now_at(one) for meter, one in self._first.items()}
+        self._single = [(step.now_at(one), why) for one, why in self._single]
+        held, self._held = self._held, {}
+        for row in held.values():
+            for one in row.values():
+                moved = step.now_at(one)
+                if not self._hold(moved):
+                    self._keep(moved, "restamped")
 
     # What is written beside the rows
 
@@ -136,10 +158,6 @@ class Boundaries:
     def _keep(self, reading: Reading, why: str) -> None:
         if len(self._single) < MAX_SINGLE:
             self._single.append((reading, why))
-
-
-def _moved(reading: Reading, step: Step) -> Reading:
-    return step.moved(reading) if step.moves(reading) else reading
 
 
 def _swapped(last: Reading, reading: Reading) -> bool:

@@ -51,6 +51,10 @@ class Step:
         replied_ms = requested_ms + reading.replied_ms - reading.requested_ms
         return replace(reading, requested_ms=requested_ms, replied_ms=replied_ms, quality=self.after)
 
+    def now_at(self, reading: Reading) -> Reading:
+        """The reading at the right time where it has to be moved, else as it is."""
+        return self.moved(reading) if self.moves(reading) else reading
+
     def moved_ms(self, at_ms: int) -> int:
         """The right time of an instant.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gateway.clock import iso
@@ -16,7 +17,7 @@ from gateway.energy.intervals import boundary_of
 from gateway.energy.tariff import interval_of
 from gateway.model import Connection, Event, Severity, TimeQuality
 from gateway.sessions.clock_watch import Step, move_row
-from gateway.store import intervals, journal, meta, readings, sessions
+from gateway.store import chargers, intervals, journal, meta, readings, sessions
 
 STEPS = "clock_steps"
 KEPT_STEPS = 20
@@ -46,6 +47,9 @@ def restamp(db: Connection, step: Step, now_ms: int) -> Restamped:
     if step.since_ms is None or step.until_ms is None:
         return Restamped(never=never)
     readings.restamp(db, _from_ms(step), step.moves, step.moved)
+    readings.put_last(db, {meter: step.now_at(one) for meter, one in readings.last(db).items()})
+    journal.restamp(db, _from_ms(step), partial(_moved_entry, step))
+    chargers.restamp(db, partial(step.moves_at, quality=step.before), step.moved_ms)
     moved = _move_sessions(db, step)
     return Restamped(_move_boundaries(db, step, now_ms), moved, never)
 
@@ -55,6 +59,7 @@ def newest_written_ms(db: Connection) -> int:
     newest = intervals.newest(db)
     row = intervals.get(db, newest) if newest is not None else None
     read = [one.replied_ms for one in (row.boundary.values() if row is not None else ()) if one is not None]
+    read += [one.replied_ms for one in readings.last(db).values()]
     return max(meta.newest_ms(db), readings.newest_kept_ms(db), journal.newest_ms(db), *read)
 
 
@@ -74,6 +79,15 @@ def _jump_over(db: Connection, step: Step, now_ms: int) -> tuple[int, int] | Non
     began_k = interval_of(now_ms if step.since_ms is None else step.since_ms + step.delta_ms)
     intervals.add_boundary(db, began_k, dict.fromkeys(row.boundary), row.rules)
     return newest + 1, began_k
+
+
+def _moved_entry(step: Step, row: journal.JournalRow) -> tuple[int, str, str | None]:
+    """The time of a journal entry, its quality, and the reading that was taken for it."""
+    reading = readings.load(row.reading)
+    text = row.reading if reading is None or not step.moves(reading) else readings.dump(step.moved(reading))
+    if not _moves(step, row.at_ms, row.ts_q):
+        return row.at_ms, row.ts_q, text
+    return step.moved_ms(row.at_ms), step.after.value, text
 
 
 def _move_boundaries(db: Connection, step: Step, now_ms: int) -> int:

@@ -1,8 +1,8 @@
-"""Goes back to the right time, in one transaction: the clock was ahead of it by more than can be waited for.
+"""Puts the time right between two lives of the parts, in one transaction: a guess was off by more than seconds.
 
-What was stamped since this start is moved by the difference; what an earlier start stamped with a time that has not
-come yet is put where this one began. Quarter hours that have not come are withdrawn: one that was told already is told
-once more, without what was moved away, its version is remembered, and it is settled anew when it comes
+What was stamped since this life began is moved by the difference. Where the clock was ahead, so is what an earlier
+start stamped with a time that has not come yet, and quarter hours that have not come are withdrawn: one that was told
+already is told once more, without what was moved away, its version is remembered, and it is settled anew when it comes
 (docs/decisions/0008).
 """
 
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from gateway.clock import iso
 from gateway.energy.intervals import boundary_of
 from gateway.energy.tariff import interval_of
-from gateway.model import Connection, Event, Severity, Stamp
+from gateway.model import Connection, Event, Severity, Stamp, TimeQuality
 from gateway.sessions import notices
 from gateway.sessions.clock_watch import Step
 from gateway.sessions.quarters import Handed, Quarters
-from gateway.sessions.restamping import MAX_NAMED, Restamped, restamp
-from gateway.store import intervals, meta, outbox, readings
+from gateway.sessions.restamping import MAX_NAMED, Restamped, restamp, step_event
+from gateway.site_time import UNSURE
+from gateway.store import intervals, meta, outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +33,28 @@ class _SetBack:
     """The newest number of the billing lane: the cloud knows the withdrawn rows by it."""
 
 
-def set_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, back_ms: int) -> Event:
-    """The time that began with `began` was ahead by `back_ms`; it is `right` now. Returns what the cloud is told."""
-    event = _set_back_event(began, right, back_ms, _go_back(db, quarters, began, right, back_ms))
+def put_right(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, off_ms: int) -> tuple[Step, Event]:
+    """The time of the life that began with `began` was ahead by `off_ms` (negative: behind); it is `right` now.
+
+    Returns how to move what is still in memory, and what the cloud is told.
+    """
+    ahead = off_ms > 0
+    before = began.quality if ahead or began.quality in UNSURE else TimeQuality.GUESSED
+    step = Step(
+        -off_ms, before, right.quality, began.utc_ms, right.utc_ms + off_ms, beyond_ms=right.utc_ms if ahead else None
+    )
+    if ahead:
+        event = _set_back_event(began, right, off_ms, _go_back(db, quarters, began, right, step))
+    else:
+        event = step_event(step, right.utc_ms, restamp(db, step, right.utc_ms))
     notices.append(db, quarters.who, quarters.random, right, event)
-    return event
+    return step, event
 
 
-def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, back_ms: int) -> _SetBack:
-    step = Step(-back_ms, began.quality, right.quality, began.utc_ms, right.utc_ms + back_ms, beyond_ms=right.utc_ms)
+def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, step: Step) -> _SetBack:
     restamped = restamp(db, step, right.utc_ms)
-    readings.put_last(db, {m: step.moved(one) if step.moves(one) else one for m, one in readings.last(db).items()})
     withdrawn = _withdraw(db, quarters, interval_of(right.utc_ms), right)
-    _begin_where_this_start_did(db, interval_of(began.utc_ms - back_ms), withdrawn)
+    _begin_where_this_start_did(db, interval_of(step.moved_ms(began.utc_ms)), withdrawn)
     meta.put(db, "newest_ms", str(right.utc_ms))
     return _SetBack(restamped, withdrawn.span if withdrawn else None, outbox.head(db, quarters.who, "billing"))
 

@@ -56,17 +56,17 @@ class Settlement:
 
     def __init__(
         self, site: Site, world: World, db: Database, who: Identity, meters: MeterPort, tell: Tell,
-        on_outbox: Callable[[], None],
+        on_outbox: Callable[[], None], boundaries: Boundaries | None = None,
     ) -> None:  # fmt: skip
+        """`boundaries`: what an earlier life of the parts holds in memory, at the right time."""
         check(site.tariff)
         self._site, self._clock, self._db, self._tell, self._on_outbox = site, world.clock, db, tell, on_outbox
         self._who, self._random = who, world.random
         self._quarters = Quarters(site, who, world.random)
         self._rules = of_site(site).dump()
         self._meters = [meter.id for meter in site.meters]
-        self._boundaries = Boundaries(self._meters)
+        self._boundaries = boundaries if boundaries is not None else Boundaries(self._meters)
         self._next_k: int | None = None
-        self._restored = False
         self._held_told = False
         self._saved_s = self._clock.monotonic()
         self._watch = ClockWatch(*_both_clocks(self._clock))
@@ -131,10 +131,9 @@ class Settlement:
 
     async def _restore(self) -> None:
         """The newest readings of the run before: a meter that was exchanged meanwhile loses at most a minute."""
-        if not self._restored:
+        if not self._boundaries.restored:
             for event in self._boundaries.restore(await self._db.run(readings.last)):
                 self._tell(event)
-            self._restored = True
 
     def _on_reading(self, reading: Reading) -> None:
         if reading.import_wh is None:

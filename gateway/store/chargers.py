@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,6 +119,15 @@ def save_status(db: Connection, charger: str, status: StatusRow) -> None:
         "told = excluded.told",
         (charger, status.connector, status.payload, status.at_ms, int(status.told)),
     )
+
+
+def restamp(db: Connection, moves: Callable[[int], bool], moved: Callable[[int], int]) -> None:
+    """Move when statuses and charging profiles came, where `moves` says so."""
+    for table, column in (("connector_status", "at_ms"), ("csms_profile", "received_ms")):
+        rows = db.execute(f"SELECT rowid, {column} FROM {table}").fetchall()
+        for number, at_ms in rows:
+            if moves(at_ms):
+                db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (moved(at_ms), number))
 
 
 def profiles(db: Connection, charger: str) -> list[ProfileRow]:

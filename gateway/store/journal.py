@@ -10,7 +10,7 @@ transaction id that all later messages of the transaction carry.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,10 @@ State = Literal["local", "pending", "sent", "done", "parked"]
 AnsweredBy = Literal["csms", "gateway"]
 
 START = "StartTransaction"
+MAX_ENTRY = 2**63 - 1
+AT_ONCE = 500
+"""Entries in memory at a time while their times are moved."""
+
 OPEN = "('pending', 'sent')"
 WAITING = f"SELECT count(*), min(entry) FROM journal WHERE charger = ? AND state IN {OPEN}"
 """Read from the index alone: it is asked every second while a long queue drains."""
@@ -131,7 +135,7 @@ def after(db: Connection, entry: int, limit: int) -> list[JournalRow]:
     """
     rows = db.execute(
         f"SELECT {_COLUMNS} FROM journal WHERE entry > ? AND entry < ifnull((SELECT min(entry) FROM journal "
-        "WHERE entry > ? AND action = 'StartTransaction' AND answer IS NULL), 9223372036854775807) "
+        f"WHERE entry > ? AND action = 'StartTransaction' AND answer IS NULL), {MAX_ENTRY}) "
         "ORDER BY entry LIMIT ?",
         (entry, entry, limit),
     )
@@ -191,6 +195,35 @@ def of_transaction(db: Connection, charger: str, transaction_id: int) -> list[Jo
 def mark_sent(db: Connection, entry: int) -> None:
     """It is about to be sent to the CSMS: from now on a resend is ambiguous (rule R35)."""
     db.execute("UPDATE journal SET state = 'sent' WHERE entry = ? AND state = 'pending'", (entry,))
+
+
+def restamp(db: Connection, from_ms: int, move: Callable[[JournalRow], tuple[int, str, str | None]]) -> None:
+    """Move the times of the entries since `from_ms`, and those of the transactions that they began.
+
+    `move` gives (at_ms, ts_q, reading). Times rise with the entries: what lies before an older one is not looked at.
+    """
+    for row in _newest_first(db, from_ms):
+        at_ms, ts_q, reading = move(row)
+        db.execute(
+            "UPDATE journal SET at_ms = ?, ts_q = ?, reading = ? WHERE entry = ?", (at_ms, ts_q, reading, row.entry)
+        )
+        if row.action == START:
+            db.execute(
+                "UPDATE transaction_map SET start_ms = ? WHERE charger = ? AND start_entry = ?",
+                (at_ms, row.charger, row.entry),
+            )
+
+
+def _newest_first(db: Connection, from_ms: int) -> Iterator[JournalRow]:
+    """The entries since an instant, a few at a time."""
+    sql = f"SELECT {_COLUMNS} FROM journal WHERE entry < ? ORDER BY entry DESC LIMIT {AT_ONCE}"
+    before = MAX_ENTRY
+    while rows := [_row(row) for row in db.execute(sql, (before,))]:
+        for row in rows:
+            if row.at_ms < from_ms:
+                return
+            yield row
+        before = rows[-1].entry
 
 
 def answered(db: Connection, entry: int, answer: str, by: AnsweredBy, *, transaction_id: int | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,25 @@ def test_the_series_is_in_the_order_of_the_requests_and_15_minutes_long() -> Non
     assert one.series(50_001, 10**9) == []
     take(one, 30 + INTERVAL_MS // 1000, 5000)
     assert next(iter(one.series(0, 10**9))).requested_ms == 30_000
+
+
+def test_when_the_clock_is_put_right_what_was_read_bears_the_right_time() -> None:
+    """A stop that a box had kept was looked up among readings of the wrong time: its end lay 129 s beside."""
+    one = station()
+    for at_s in (990, 1000, 1010, 1020):
+        take(one, at_s, 5000)
+
+    def moved(reading: Reading) -> Reading:
+        ahead_ms = 300_000 if reading.requested_ms > 1_005_000 else 0
+        return replace(reading, requested_ms=reading.requested_ms - ahead_ms, replied_ms=reading.replied_ms - ahead_ms)
+
+    one.move(moved)
+    assert [reading.requested_ms for reading in one.series(0, 10**9)] == [710_000, 720_000, 1_000_000]
+    assert one.latest is not None
+    assert one.latest.requested_ms == 720_000
+    one.remember(Reading("m1", 0, 40, TimeQuality.NTP, 9_000, 0))
+    take(one, 1030, 5000)
+    assert one.latest.new_level is False, "it has its level: another life of the parts is no start of the meter"
 
 
 def test_readings_that_are_not_used_are_told_once_and_that_they_are_good_again() -> None:

@@ -341,3 +341,15 @@ def test_a_new_level_is_kept_on_both_sides() -> None:
     for held in (restarted, running):
         energy = measured([Known(one) for one, _ in held.single()])
         assert (energy.import_wh, energy.problems) == (0, ())
+
+
+def test_a_boundary_reading_that_is_held_follows_the_clock_to_the_quarter_hour_at_which_it_lies() -> None:
+    """Rows that were written ahead of the right time come again: what is held for them is not too late."""
+    held = Boundaries(("a",))
+    held.written(K + 96)
+    held.take(replace(reading(K + 96), quality=TimeQuality.RTC))
+    ahead = Step(-96 * 900_000, TimeQuality.RTC, TimeQuality.NTP, 0, 1 << 60, beyond_ms=0)
+    held.begin_anew(ahead, [reading(K + 1), reading(K + 1, 7)])
+    assert held.of(K)["a"] == replace(reading(K), quality=TimeQuality.NTP)
+    assert held.of(K + 1)["a"] == reading(K + 1), "it was not known that a quarter hour began then"
+    assert held.waiting(K + 2) == 2

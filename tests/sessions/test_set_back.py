@@ -13,11 +13,11 @@ from gateway.clock import iso
 from gateway.model import Stamp, StoreError, StoreProblem, TimeQuality
 from gateway.sessions.quarters import Quarters
 from gateway.sessions.restamping import newest_written_ms
-from gateway.sessions.set_back import set_back
+from gateway.sessions.set_back import put_right
 from gateway.sessions.settlement import AT_ONCE, Settlement
-from gateway.store import intervals, meta, readings
+from gateway.store import chargers, intervals, journal, meta, readings, transactions
 
-RTC, NTP = TimeQuality.RTC, TimeQuality.NTP
+GUESSED, RTC, NTP = TimeQuality.GUESSED, TimeQuality.RTC, TimeQuality.NTP
 DAY = 86_400_000
 
 
@@ -26,7 +26,8 @@ async def _set_back(house: Any, began: Stamp, back_ms: int) -> None:
     house.clock.step(-back_ms)
     house.clock.quality = NTP
     right, quarters = house.clock.now(), Quarters(house.site, house.who, house.world.random)
-    house.events.append(await house.db.run(lambda db: set_back(db, quarters, began, right, back_ms)))
+    _, event = await house.db.run(lambda db: put_right(db, quarters, began, right, back_ms))
+    house.events.append(event)
 
 
 async def _lived_ahead(house: Any, back_ms: int) -> Stamp:
@@ -319,3 +320,48 @@ async def test_a_start_that_guesses_goes_on_after_all_that_is_on_disk(house: Any
         house.at("09:40:00")
         await house.start(1)
         assert iso(await house.db.run(newest_written_ms)) == "2026-04-15T09:40:00.000Z"
+        house.at("09:41:00")
+        newest = {"m1": house.meters.reading("m1")}
+        await house.db.run(lambda db: readings.put_last(db, newest))
+        assert iso(await house.db.run(newest_written_ms)) == "2026-04-15T09:41:00.040Z"
+
+
+@pytest.mark.parametrize("off_ms", [3 * DAY, -37 * 60_000])
+async def test_a_start_that_nobody_had_taken_in_begins_at_the_right_time(house: Any, off_ms: int) -> None:
+    """It waited for the answer of the CSMS while the clock was put right: its session began days ahead."""
+    house.clock.quality = GUESSED
+    began: Stamp = house.clock.now()
+    async with house.running():
+        await house.boundary("09:15:00")
+        entry = await house.journal("StartTransaction", {"idTag": "CARD-A", "connectorId": 1}, read="m1")
+        await house.db.run(
+            lambda db: transactions.begin(
+                db, "box1", csms_id=None, connector=1, id_tag="CARD-A", start_entry=entry, start_ms=house.clock.now_ms
+            )
+        )
+        status = chargers.StatusRow(1, '{"status": "Charging"}', house.clock.now_ms, told=True)
+        await house.db.run(lambda db: chargers.save_status(db, "box1", status))
+    right_ms = house.clock.now_ms - off_ms
+    await _set_back(house, began, off_ms)
+    answer = '{"idTagInfo": {"status": "Accepted"}, "transactionId": 7}'
+    await house.db.run(lambda db: journal.answered(db, entry, answer, "gateway", transaction_id=7))
+    async with house.running():
+        await house.until("SELECT begin_ms FROM session", right_ms)
+    assert await house.rows("SELECT at_ms, ts_q FROM journal") == [(right_ms, "ntp")]
+    assert await house.rows("SELECT start_ms FROM transaction_map") == [(right_ms,)]
+    assert await house.rows("SELECT at_ms FROM connector_status") == [(right_ms,)]
+
+
+async def test_what_came_before_this_start_keeps_its_time(house: Any) -> None:
+    """With another quality, or earlier: nobody knows that it was wrong."""
+    await house.journal("StartTransaction", {"idTag": "CARD-A", "connectorId": 1})
+    house.clock.now_ms += 1
+    house.clock.quality = GUESSED
+    began: Stamp = house.clock.now()
+    await house.journal("StartTransaction", {"idTag": "CARD-A", "connectorId": 1})
+    house.clock.quality = NTP
+    await house.journal("StartTransaction", {"idTag": "CARD-A", "connectorId": 1})
+    first_ms = began.utc_ms - 1
+    await _set_back(house, began, -DAY)
+    rows = await house.rows("SELECT at_ms FROM journal ORDER BY entry")
+    assert [at_ms - first_ms for (at_ms,) in rows] == [0, 1 + DAY, 1]

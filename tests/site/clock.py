@@ -49,13 +49,17 @@ class SimClock:
     def utc_ms(self) -> int:
         return self.now().utc_ms
 
-    def ahead_ms(self) -> int:
+    def off_ms(self) -> int:
         self.now()
-        return self._time.ahead_ms
+        return self._time.off_ms
 
-    def set_back(self) -> int:
+    def right(self) -> Stamp:
+        look = self._look()
+        return Stamp(look.wall_ms, look.quality)
+
+    def put_right(self) -> None:
         self._read_s = -1.0
-        return self._time.set_back(self._look())
+        self._time.put_right(self._look())
 
     def _look(self) -> Look:
         up_ms = round(self._loop.time() * 1000)
