@@ -132,6 +132,7 @@ def _register(evidence: Evidence, session: Session, end: Body, notes: Notes) -> 
         return
     if not notes.expect(bool(start.results), f"{session.name}: its start was never answered"):
         return
+    true_ms = {which: parse_utc(end[which]) for which in ("begin", "end")}
     for which, given in (("begin", _at_start(evidence, end, start)), ("end", _at_stop(evidence, end, stop))):
         if end[f"{which}_provenance"] != "meter":
             notes.expect(False, f"{session.name}: the {which} register is the {end[f'{which}_provenance']}'s")
@@ -142,9 +143,10 @@ def _register(evidence: Evidence, session: Session, end: Body, notes: Notes) -> 
             f"{session.name}: meter {end['meter']} gave no {end[f'{which}_wh']} Wh at the {which} "
             f"({len(given)} answers there)",
         ):
-            stated_ms = parse_utc(end[which])
-            beside = min(
-                reading.beside(stated_ms - off_ms) for reading in fits for off_ms in evidence.shown_ms(reading.at_ms)
+            beside, true_ms[which] = min(
+                (reading.beside(true_ms[which] - off_ms), true_ms[which] - off_ms)
+                for reading in fits
+                for off_ms in evidence.shown_ms(reading.at_ms)
             )
             notes.expect(
                 beside <= _near_ms(evidence), f"{session.name}: its {which} is {beside / 1000:.1f} s beside the wire's"
@@ -156,7 +158,7 @@ def _register(evidence: Evidence, session: Session, end: Body, notes: Notes) -> 
     notes.expect(
         beside <= TIME_MS + evidence.stated_ms, f"{session.name}: its stop is {beside / 1000:.1f} s beside the wire's"
     )
-    _enclosed(evidence, session, end, notes)
+    _enclosed(evidence, session, (true_ms["begin"], true_ms["end"]), notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +268,13 @@ def _asked_ms(evidence: Evidence, meter: str, handled_ms: int) -> int:
     return max([believed_ms, *(back + ASKS_MS for _, back in silences + away if back <= believed_ms)])
 
 
-def _enclosed(evidence: Evidence, session: Session, end: Body, notes: Notes) -> None:
+def _enclosed(evidence: Evidence, session: Session, span: tuple[int, int], notes: Notes) -> None:
     """The true register at the quarter hour before is not above, that at the quarter hour after not below.
 
     Where another meter was put in beside the session, the truth of the quarter hour is moved by as much; one that was
-    put in while the session ran leaves nothing to bill.
+    put in while the session ran leaves nothing to bill. `span`: its begin and end, without what a wrong clock added.
     """
-    begin_ms, end_ms = parse_utc(end["begin"]), parse_utc(end["end"])
+    end, (begin_ms, end_ms) = session.ends[0], span
     meter, wide = end["meter"], evidence.stated_ms
     around = (begin_ms // QUARTER_MS * QUARTER_MS, -(-end_ms // QUARTER_MS) * QUARTER_MS)
     within = evidence.jump_wh(meter, begin_ms + wide, end_ms - wide)

@@ -215,7 +215,11 @@ class ServedLog:
         slack = self._evidence.stated_ms
         since_ms, until_ms = int(stated["requested_ms"]) - slack, int(stated["replied_ms"]) + slack
         return all(
-            any(since_ms <= at_ms <= until_ms for at_ms in self._served[meter, register].get(stated[register], []))
+            any(
+                since_ms <= at_ms + off_ms <= until_ms
+                for at_ms in self._served[meter, register].get(stated[register], [])
+                for off_ms in self._evidence.shown_ms(at_ms)
+            )
             for register in ("import_wh", "export_wh")
             if stated[register] is not None
         )

@@ -13,9 +13,10 @@ from simulators.judge.evidence import Evidence
 from simulators.judge.exchanges import unmetered_ms
 from simulators.judge.quarters import _begin_once, _closes
 from simulators.judge.records import Session, interval_versions
-from simulators.judge.registers import apart
+from simulators.judge.registers import apart, check
 from simulators.judge.runs import sums_match_registers
 from simulators.judge.skews import ServedLog
+from simulators.judge.times import parse_utc
 from simulators.judge.verdict import Notes
 from tests.simulators.judge.builder import QUARTER, Body, Run, at, iso
 from tests.simulators.judge.good_run import good_run
@@ -170,6 +171,30 @@ def test_no_watt_hour_is_in_two_sessions(evidence: Evidence) -> None:
 
     assert found(500) == found(499, "m2") == []
     assert "it begins at 499 Wh" in found(499)[0]
+
+
+def test_what_a_wrong_clock_told_is_held_against_the_truth_of_its_own_time(run: Run, tmp_path: Path) -> None:
+    """Seeds 339, 345: a quarter hour ahead a session ended and was told; what has left the house is never changed."""
+    ahead_ms = 900_000
+    end = run.body("session.end.v1", session="s-b")
+    for name in ("begin", "end", "stop"):
+        end[name] = iso(parse_utc(end[name]) + ahead_ms)
+
+    def found(folder: str) -> tuple[int, bool]:
+        evidence = Evidence(run.write(tmp_path / folder))
+        once = "SELECT import_wh, at_ms FROM served WHERE meter = 'm2' GROUP BY import_wh HAVING count(*) = 1"
+        wh, at_ms = evidence.rows("truth.db", once)[0]
+        first = {"import_wh": wh, "export_wh": None}
+        first |= {"requested_ms": at_ms + ahead_ms - 50, "replied_ms": at_ms + ahead_ms + 50}
+        given = check(evidence).violations, ServedLog(evidence).gave("m2", first)
+        evidence.close()
+        return given
+
+    violations, gave = found("right")
+    assert violations
+    assert not gave
+    run.story += [{"t": at("11:40"), "what": what, "off_ms": ahead_ms} for what in ("clock_wrong", "clock_reads")]
+    assert found("ahead") == (0, True)
 
 
 def test_sessions_are_in_the_order_of_their_starts_whatever_a_wrong_clock_stated(evidence: Evidence) -> None:
