@@ -125,12 +125,13 @@ def admit(
     for claim in spent:
         if minima.fits(claim, minima.room):
             minima.admit(claim)
-    left = [room - (most - less) for room, most, less in zip(minima.room, keep, fill, strict=True)]
-    pausing = {claim.ref for claim in waiting if not claim.ready and minima.fits(claim, left)}
+    pausing = _pausing(waiting, minima, keep, fill)
     return Admission(frozenset(minima.admitted), _queue(wanting, minima.admitted, pausing, dwell_s, now_s), dwell_s)
 
 
 def _admit_waiting(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int], fill: Sequence[int]) -> None:
+    if not waiting:
+        return
     careful = [most - less for most, less in zip(keep, fill, strict=True)]
     held = [0] * len(careful)
     held_one_sided = [0] * len(careful)
@@ -146,6 +147,15 @@ def _admit_waiting(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int
             held_one_sided[link] += claim.min_ma
             if minima.level(claim):  # what only the imbalance rule refuses never stops a three-phase car
                 held[link] += claim.min_ma
+
+
+def _pausing(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int], fill: Sequence[int]) -> set[ConnectorRef]:
+    """Who would fit, and only waits for the end of the pause."""
+    resting = [claim for claim in waiting if not claim.ready]
+    if not resting:
+        return set()
+    left = [room - (most - less) for room, most, less in zip(minima.room, keep, fill, strict=True)]
+    return {claim.ref for claim in resting if minima.fits(claim, left)}
 
 
 def _dwell(claims: Sequence[Claim], capacity: Sequence[int]) -> float:
@@ -170,9 +180,11 @@ def _queue(
     `pausing` would fit, and only wait for the end of their pause.
     """
     out = sorted(
-        (claim for claim in claims if claim.ref not in admitted),
+        [claim for claim in claims if claim.ref not in admitted],
         key=lambda claim: (now_s if claim.on else claim.since_s, claim.ref),
     )
+    if not out:
+        return {}
     ends = sorted(
         max(0.0, dwell_s - (now_s - claim.since_s)) if claim.on else dwell_s
         for claim in claims

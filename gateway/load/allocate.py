@@ -19,8 +19,7 @@ from gateway.model import ConnectorRef
 _IMBALANCE_PASSES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What is to be shared. Capacities are per link, mA, already less the rest of the house and all reservations.
 
     `keep` holds for cars that charge already, `fill` (at most `keep`: the careful estimate) for all that rises or

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from gateway.load.foreign import OLD_S, SILENT_S, ZERO, Draw, Sample, foreign
 from gateway.model import PhaseMa
@@ -50,8 +51,7 @@ class Node:
     high_since_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """Current for our chargers in sum, mA per phase, their reservations not yet taken off.
 
     `keep`: by the likeliest estimate of the house, its lowest of the last 3 s, for cars that charge. `fill`: by its
@@ -85,7 +85,7 @@ def room(
         last = node.window[-1].ma if node.window else ZERO
         house = _three([max(worst_ma, value) for value in last])
         seen = _remember(node, Sight.OLD, house, now_s)
-        left = _three([max(0, most - value) for value in house])
+        left = _left(most, house)
         return seen, Room(left, left, left, None, None, age_s)
     return _measured(node, most, samples, draws, now_s)
 
@@ -96,22 +96,22 @@ def _measured(
     rest = foreign(samples, draws, now_s)
     load = samples[-1].ma
     since_s = None if max(load) <= most else now_s if node.over_since_s is None else node.over_since_s
-    seen = replace(_remember(node, Sight.FRESH, rest.likely, now_s), over_since_s=since_s)
+    seen = _remember(node, Sight.FRESH, rest.likely, now_s, since_s)
     over = [value > most for value in load]
-    now = [high if too_much else likely for high, likely, too_much in zip(rest.highest, rest.likely, over, strict=True)]
-    soon = [value + lead_ma for value, lead_ma in zip(now, _lead_ma(seen.window, now_s), strict=True)]
-    careful = _highest([*[sample.ma for sample in seen.window], _three(soon)])
+    now = rest.likely
+    if since_s is not None:
+        now = _three([rest.highest[phase] if over[phase] else rest.likely[phase] for phase in range(3)])
+    soon = _three([value + lead_ma for value, lead_ma in zip(now, _lead_ma(seen.window, now_s), strict=True)])
+    careful = _each(max, [*[sample.ma for sample in seen.window], soon])
     short = 0.0 if max(load) * 100 > most * URGENT_PERCENT else SHORT_S
-    lately = [sample.ma for sample in seen.window if now_s - sample.at_s <= short]
-    keep = [max(0, most - min(values)) for values in zip(*lately, strict=True)]
+    keep = _left(most, _each(min, [sample.ma for sample in seen.window if now_s - sample.at_s <= short]))
     if since_s is not None and now_s - since_s >= STUBBORN_S:
-        keep = [
-            max(0, most - value) if too_much else left for left, value, too_much in zip(keep, now, over, strict=True)
-        ]
+        stubborn = _left(most, now)
+        keep = _three([stubborn[phase] if over[phase] else keep[phase] for phase in range(3)])
     found = Room(
-        keep=_three(keep),
-        fill=_three([max(0, most - value - MARGIN_MA) for value in careful]),
-        booked=_three([max(0, most - value) for value in soon]),
+        keep=keep,
+        fill=_left(most - MARGIN_MA, careful),
+        booked=_left(most, soon),
         house=rest.likely,
         load=load,
         age_s=now_s - samples[-1].at_s,
@@ -119,8 +119,16 @@ def _measured(
     return seen, found
 
 
-def _highest(currents: Sequence[PhaseMa]) -> list[int]:
-    return [max(values) for values in zip(*currents, strict=True)]
+def _each(choose: Callable[[tuple[int, ...]], int], currents: Sequence[PhaseMa]) -> PhaseMa:
+    """The largest or smallest of each phase."""
+    first, second, third = map(choose, zip(*currents, strict=True))
+    return first, second, third
+
+
+def _left(most: int, house: PhaseMa) -> PhaseMa:
+    """What the house leaves, never less than nothing."""
+    first, second, third = house
+    return max(0, most - first), max(0, most - second), max(0, most - third)
 
 
 def _lead_ma(window: Sequence[Sample], now_s: float) -> PhaseMa:
@@ -145,11 +153,11 @@ def _past(window: Sequence[Sample], at_s: float) -> PhaseMa | None:
     return None
 
 
-def _remember(node: Node, sight: Sight, house: PhaseMa, now_s: float) -> Node:
+def _remember(node: Node, sight: Sight, house: PhaseMa, now_s: float, over_since_s: float | None = None) -> Node:
     old = 0
     while old < len(node.window) and now_s - node.window[old].at_s >= WINDOW_S:
         old += 1
-    return Node(sight, (*node.window[old:], Sample(now_s, house)), None, node.high_since_s)
+    return Node(sight, (*node.window[old:], Sample(now_s, house)), over_since_s, node.high_since_s)
 
 
 def _same(ma: int) -> PhaseMa:

@@ -333,6 +333,8 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
         for phase, links in plant.links[ref].items():
             counted_ma = one.counted_ma if phase in one.phases else 0
             most_ma = max(counted_ma + standby_ma, draw[phase])
+            if not most_ma:
+                continue
             own_ma = most_ma - counted_ma if claims else most_ma
             if claims and follows and own_ma > EXCESS_MA:
                 own_ma = EXCESS_MA

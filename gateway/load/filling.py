@@ -8,7 +8,6 @@ phase of a circuit, or the unbalanced loads of a phase.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 STEP_MA = 100
@@ -27,8 +26,7 @@ class Share(NamedTuple):
     weight: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
+class Filled(NamedTuple):
     """Milliampere of each share, and the link that stopped it (None: it has all that it can take)."""
 
     ma: tuple[int, ...]
@@ -103,7 +101,10 @@ def _leftovers(shares: Sequence[Share], capacity: Sequence[int], exact: Sequence
         given = False
         for number in order:
             share = shares[number]
-            if ma[number] + STEP_MA <= share.max_ma and all(room[link] >= STEP_MA for link in share.links):
+            if (
+                ma[number] + STEP_MA <= share.max_ma
+                and min([room[link] for link in share.links], default=STEP_MA) >= STEP_MA
+            ):
                 ma[number] += STEP_MA
                 given = True
                 for link in share.links:

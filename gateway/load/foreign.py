@@ -9,7 +9,6 @@ still is seen at once; a car that ramps up is not mistaken for the house.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.model import PhaseMa, Reading
@@ -46,8 +45,7 @@ class Draw(NamedTuple):
         return bool(self.samples) and now_s - self.samples[-1].at_s <= DRAW_KEPT_S
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(NamedTuple):
     """The rest of the house: the best estimate, and the one that blames the house for everything not yet read."""
 
     likely: PhaseMa
@@ -61,16 +59,20 @@ def at(samples: Sequence[Sample], at_s: float) -> PhaseMa:
         return after.ma
     for before in reversed(samples):  # what is asked for lies near the end
         if before.at_s < at_s:
-            span = max(1, round((after.at_s - before.at_s) * 1000))
-            part = round((at_s - before.at_s) * 1000)
-            a, b = before.ma, after.ma
-            return (
-                a[0] + (b[0] - a[0]) * part // span,
-                a[1] + (b[1] - a[1]) * part // span,
-                a[2] + (b[2] - a[2]) * part // span,
-            )
+            return after.ma if before.ma == after.ma else _between(before, after, at_s)
         after = before
     return samples[0].ma
+
+
+def _between(before: Sample, after: Sample, at_s: float) -> PhaseMa:
+    span = max(1, round((after.at_s - before.at_s) * 1000))
+    part = round((at_s - before.at_s) * 1000)
+    a, b = before.ma, after.ma
+    return (
+        a[0] + (b[0] - a[0]) * part // span,
+        a[1] + (b[1] - a[1]) * part // span,
+        a[2] + (b[2] - a[2]) * part // span,
+    )
 
 
 def _map3(function: Callable[[int, int], int], a: PhaseMa, b: PhaseMa) -> PhaseMa:

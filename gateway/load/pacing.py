@@ -83,8 +83,7 @@ class Raised:
     ma: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Per link: what all connectors may draw now (`taken`), what they must not exceed (`most`), and what rises must
     stay under (`careful`)."""
 
