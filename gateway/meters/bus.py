@@ -24,6 +24,9 @@ RECONNECT_MAX_S = 60.0
 CALM_TIMEOUTS = 2
 """A meter on a serial line that did not answer is not asked again for so many time-outs."""
 
+NEAR_TIMEOUTS = 2
+"""So many time-outs before a quarter hour no time is lost on meters that do not answer."""
+
 SHORTEST_IDLE_S = 1e-5
 """Link time; without it, rounding between the two kinds of time could leave a virtual clock standing."""
 
@@ -58,6 +61,7 @@ class BusTask:
         self._absent_told: set[tuple[str, str]] = set()
         self._strange_told: set[str] = set()
         site_per_link = 1.0 / clock.link_s(1.0)
+        self._near_ms = NEAR_TIMEOUTS * bus.timeout_s * site_per_link * 1000
         serial = bus.device is not None or bus.rtu_over_tcp
         for station in stations.values():
             self._plan.add(
@@ -111,9 +115,7 @@ class BusTask:
         self._plan.restart(self._clock.monotonic())
         self._failed_in_row = 0
         while self._failed_in_row < max(5, 2 * len(self._stations)):
-            utc_ms = self._clock.utc_ms()
-            self._watch_boundary(utc_ms)
-            near = self._boundary_link_s(utc_ms) < 2 * self._bus.timeout_s
+            near = self._watch_boundary(self._clock.utc_ms())
             task = self._plan.next(self._clock.monotonic(), boundary_near=near)
             if task is None:
                 await self._idle(near)
@@ -124,19 +126,22 @@ class BusTask:
             self._settle(task, answer)
         return f"none of the {len(self._stations)} meters behind {self._line.place} answers"
 
-    def _watch_boundary(self, utc_ms: int) -> None:
+    def _watch_boundary(self, utc_ms: int) -> bool:
+        """Begin a quarter hour where one has begun. Whether the next one is near."""
         interval = utc_ms // INTERVAL_MS
         if interval != self._interval:
             self._interval = interval
             self._plan.boundary(self._clock.monotonic())
+        return self._boundary_ms(utc_ms) < self._near_ms
 
-    def _boundary_link_s(self, utc_ms: int) -> float:
-        return self._clock.link_s(((self._interval + 1) * INTERVAL_MS - utc_ms) / 1000)
+    def _boundary_ms(self, utc_ms: int) -> int:
+        return (self._interval + 1) * INTERVAL_MS - utc_ms
 
     async def _idle(self, near: bool) -> None:
         """Sleep until something is due, the quarter hour begins, or somebody wants a reading."""
         due_s = self._plan.due_s(boundary_near=near) - self._clock.monotonic()
-        link_s = max(SHORTEST_IDLE_S, min(self._clock.link_s(due_s), self._boundary_link_s(self._clock.utc_ms())))
+        boundary_s = self._boundary_ms(self._clock.utc_ms()) / 1000
+        link_s = max(SHORTEST_IDLE_S, self._clock.link_s(min(due_s, boundary_s)))
         alarm = asyncio.get_running_loop().call_later(link_s, self._wake.set)
         try:
             await self._wake.wait()
@@ -145,7 +150,7 @@ class BusTask:
             self._wake.clear()
 
     def _settle(self, task: Task, answer: Answer) -> None:
-        now_s = self._clock.monotonic()
+        now_s = answer.to_s  # it has just come
         station = self._stations[task.entry.id]
         learnt: Learnt | None = None
         if answer.outcome is Outcome.GOOD:

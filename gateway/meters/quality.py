@@ -137,7 +137,7 @@ GOOD = Verdict(None)
 
 def all_equal(words: tuple[int, ...]) -> bool:
     """A block of at least four registers that all hold the same number, not 0 (mbmd #332: 236 everywhere)."""
-    return len(words) >= 4 and words[0] != 0 and len(set(words)) == 1
+    return len(words) >= 4 and words[0] == words[1] != 0 and len(set(words)) == 1
 
 
 def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:

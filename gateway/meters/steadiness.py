@@ -30,7 +30,7 @@ class Steadiness:
             self._failed.clear()
             return None
         self._failed.append(failed)
-        count = sum(self._failed)
+        count = self._failed.count(True)
         steady = not count and len(self._failed) == REQUESTS
         if not (steady if self.told else count >= FAILED):
             return None
