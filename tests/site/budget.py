@@ -12,7 +12,6 @@ import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
 from statistics import median
 from typing import Any
 
@@ -120,25 +119,17 @@ def held_bytes(roots: Iterable[Any]) -> int:
     ways: dict[type, _Way | None] = {}
     waiting, total = list(roots), 0
     while waiting:
-        plain: list[Any] = []  # nearly all of them: asked together for what they refer to
-        further: list[Any] = []
-        for found in waiting:
-            if id(found) in seen:
-                continue
-            kind = type(found)
-            if kind not in ways:
-                ways[kind] = _way_on(kind)
-            on = ways[kind]
-            if on is None:
-                continue
+        found = waiting.pop()
+        if id(found) in seen:
+            continue
+        kind = type(found)
+        if kind not in ways:
+            ways[kind] = _way_on(kind)
+        on = ways[kind]
+        if on is not None:
             seen.add(id(found))
-            if on is gc.get_referents:
-                plain.append(found)
-            else:
-                total += sys.getsizeof(found, 0)
-                further.extend(on(found))
-        total += sum(map(sys.getsizeof, plain, repeat(0)))
-        waiting = [*gc.get_referents(*plain), *further]
+            total += sys.getsizeof(found, 0)
+            waiting.extend(on(found))
     return total
 
 
