@@ -6,7 +6,8 @@ checked; the blocks of a meter have lengths of their own (`blocks`); after a req
 silent until two time-outs after that request really went out (`on_the_line`: a busy machine may send late), and what
 came by then is read away before the next one; nothing outside ever cancels a request; the library neither repeats
 requests nor reconnects by itself. So a reply that comes within two time-outs of its request is never another's,
-however the machine stands still. TCP has transaction numbers and needs no silence.
+however the machine stands still. TCP has transaction numbers and needs no silence. The frames, the connection and the
+sorting out of frames of other units and transactions are pymodbus's; a request's time-out is ours (`transaction`).
 
 Time-out, pause and silence are link time; the instants in an `Answer` are site time.
 """
@@ -19,19 +20,21 @@ import os
 
 from pymodbus import FramerType, ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
 from gateway.meters.answer import Answer, Outcome
 from gateway.meters.meter_model import Span, Table
 from gateway.meters.on_the_line import REST_OF_A_FRAME_S, OnTheLine
+from gateway.meters.transaction import transact
 from gateway.meters.words import meaning
 from gateway.model import Clock
 from gateway.site import Bus
 
-FUNCTIONS: dict[Table, int] = {"holding": 3, "input": 4}
+REQUESTS: dict[Table, type[ReadHoldingRegistersRequest | ReadInputRegistersRequest]] = {
+    "holding": ReadHoldingRegistersRequest,
+    "input": ReadInputRegistersRequest,
+}
 NO_ANSWER = "no answer"
-NEVER = 1 << 62
-"""pymodbus closes a connection after so many silent requests of any unit; a dead unit must not cost the others."""
-
 WORST_REPLY = 2
 """So many time-outs after its request a meter's reply may still come."""
 
@@ -66,7 +69,6 @@ class Line:
         """Open the port. None when it is open, else the cause in words."""
         self.close()
         client = self._make_client()
-        client.set_max_no_responses(NEVER)
         try:
             opened = await client.connect()
         except OSError as error:
@@ -110,12 +112,9 @@ class Line:
         client = self._client
         if client is None or not client.connected:
             return Outcome.DOWN, (), 0, "not connected"
-        ask = client.read_holding_registers if span.table == "holding" else client.read_input_registers
-        try:
-            reply = await ask(span.address, count=span.count, device_id=unit)
-        except ModbusException as error:
-            # The library's sentence is for its developers; what is told is for the person at the meter cabinet.
-            logging.getLogger(__name__).debug("%s", error)
+        request = REQUESTS[span.table](address=span.address, count=span.count, dev_id=unit)
+        reply = await transact(client.ctx, request, self._bus.timeout_s)
+        if reply is None:
             if not client.connected:
                 return Outcome.DOWN, (), 0, "the connection was lost"
             if self._on_the_line.stuck:
@@ -127,7 +126,7 @@ class Line:
             self._rtu = True
         if reply.dev_id != unit:
             return Outcome.WRONG, (), 0, f"unit {reply.dev_id} answered for unit {unit}"
-        if reply.function_code & 0x7F != FUNCTIONS[span.table]:
+        if reply.function_code & 0x7F != request.function_code:
             return Outcome.WRONG, (), 0, f"function {reply.function_code} answered"
         if reply.isError():
             code = int(reply.exception_code)
