@@ -69,11 +69,8 @@ STORE_AGAIN_AT_MOST_S = 20.0
 STORE_BEAT_S = 300.0
 """How often the newest time is written: 288 small commits a day."""
 
-CLOCK_LOOK_S = 5.0
-"""How often it is looked whether the time is to be put right ..."""
-
 CLOCK_AGAIN_S = 60.0
-"""... and how long after the disk has not taken that."""
+"""How long after the disk has not taken the right time it is asked again (site seconds)."""
 
 DRAIN_LINK_S = 5.0
 """How long a clean end waits for commits under way."""
@@ -144,17 +141,17 @@ async def run(config: Config, world: World) -> None:
         for event in await db.run(lambda connection: keeping.begin(connection, __version__, boot.who.boot)):
             events.tell(event)
         memory = Memory(Meters(site, clock, events.tell), Boundaries([meter.id for meter in site.meters]))
-        began, look_s = clock.now(), CLOCK_LOOK_S
+        began, wait_s = clock.now(), 0.0
         while True:
             try:
-                await Gateway(config, world, db, boot.who, signer, events, memory).run(look_s)
+                await Gateway(config, world, db, boot.who, signer, events, memory).run(wait_s)
             except BaseExceptionGroup as group:
                 if not isinstance(first_error(group), ClockOffError):
                     raise
             if await _put_right(Quarters(site, boot.who, world.random), world, db, events, memory, began):
-                began, look_s = clock.now(), CLOCK_LOOK_S
+                began, wait_s = clock.now(), 0.0
             else:
-                look_s = CLOCK_AGAIN_S
+                wait_s = CLOCK_AGAIN_S
     except asyncio.CancelledError:
         await db.run(keeping.end)  # the next start tells a clean end from a power cut by this
         raise
@@ -184,7 +181,7 @@ async def _put_right(
     try:
         step, event = await db.run(lambda connection: put_right(connection, quarters, began, right, off_ms))
     except StoreError as error:
-        events.tell(part_failed("clock", error, CLOCK_LOOK_S))
+        events.tell(part_failed("clock", error, CLOCK_AGAIN_S))
         return False
     world.clock.put_right()
     memory.meters.begin_anew(step.now_at)
@@ -233,10 +230,10 @@ class Gateway:
             operations.add(name, operation)
         self._control = ControlSocket(config.run_dir, operations.execute, tell) if config.run_dir else None
 
-    async def run(self, look_s: float) -> None:
+    async def run(self, wait_s: float) -> None:
         """Start every part, say READY when the wallboxes can connect, run until cancelled.
 
-        `look_s`: when it is first looked whether the time is to be put right (link time).
+        `wait_s`: for so long the time is not put right (site time).
         """
         site, notify = self._config.site, self._world.notify
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
@@ -265,8 +262,7 @@ class Gateway:
                       data={"boot": self._who.boot, "version": __version__})
             )  # fmt: skip
             notify("READY=1\nSTATUS=running")
-            group.create_task(self._watchdog(), name="watchdog")
-            group.create_task(self._watch_clock(look_s), name="clock")
+            group.create_task(self._watchdog(wait_s), name="watchdog")
             try:
                 await asyncio.get_running_loop().create_future()
             finally:
@@ -329,23 +325,20 @@ class Gateway:
             self._store_beat = self._world.clock.monotonic()
             await self._world.clock.sleep(STORE_BEAT_S)
 
-    async def _watchdog(self) -> None:
-        """Feed the service manager's watchdog at half its period, only while the daemon is well (link time)."""
+    async def _watchdog(self, wait_s: float) -> None:
+        """Feed the service manager's watchdog at half its period, only while the daemon is well (link time).
+
+        Where the time has to jump it ends every part: none of them lives through that. A disk that is full is waited
+        for: what it holds bears the time that the parts go by.
+        """
         period_s = int(os.environ.get("WATCHDOG_USEC", "60000000")) / 1e6 / 2
+        clock, began_s = self._world.clock, self._world.clock.monotonic()
         while True:
+            if clock.off_ms() and clock.monotonic() - began_s >= wait_s and await self._disk_takes_it():
+                raise ClockOffError
             troubles = self._troubles()
             self._world.notify("WATCHDOG=1\nSTATUS=running" if not troubles else f"STATUS={'; '.join(troubles)}")
             await asyncio.sleep(period_s)
-
-    async def _watch_clock(self, look_s: float) -> None:
-        """End every part where the time has to jump: none of them lives through that (link time).
-
-        It waits for a disk that is full: what it holds bears the time that the parts go by.
-        """
-        while True:
-            await asyncio.sleep(look_s)
-            if self._world.clock.off_ms() and await self._disk_takes_it():
-                raise ClockOffError
 
     async def _disk_takes_it(self) -> bool:
         now_ms = self._world.clock.utc_ms()
