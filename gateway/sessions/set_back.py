@@ -18,9 +18,9 @@ from gateway.model import Connection, Event, Severity, Stamp, TimeQuality
 from gateway.sessions import notices
 from gateway.sessions.clock_watch import Step
 from gateway.sessions.quarters import Handed, Quarters
-from gateway.sessions.restamping import MAX_NAMED, Restamped, restamp, step_event
+from gateway.sessions.restamping import MAX_NAMED, NEVER_MS, Restamped, restamp, step_event
 from gateway.site_time import UNSURE
-from gateway.store import intervals, meta, outbox
+from gateway.store import intervals, journal, meta, outbox, readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,26 @@ def put_right(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, of
     """
     ahead = off_ms > 0
     before = began.quality if ahead or began.quality in UNSURE else TimeQuality.GUESSED
-    step = Step(
-        -off_ms, before, right.quality, began.utc_ms, right.utc_ms + off_ms, beyond_ms=right.utc_ms if ahead else None
-    )
+    since_ms, beyond_ms = (began.utc_ms, right.utc_ms) if ahead else (_unsure_since_ms(db, began, -off_ms), None)
+    step = Step(-off_ms, before, right.quality, since_ms, right.utc_ms + off_ms, beyond_ms)
     if ahead:
         event = _set_back_event(began, right, off_ms, _go_back(db, quarters, began, right, step))
     else:
         event = step_event(step, right.utc_ms, restamp(db, step, right.utc_ms))
     notices.append(db, quarters.who, quarters.random, right, event)
     return step, event
+
+
+def _unsure_since_ms(db: Connection, began: Stamp, ahead_ms: int) -> int:
+    """From when on what was stamped is moved forwards: from the begin of this life.
+
+    A house that never knew the time, and is younger than a day by its own clock, moves whole: its clock was never set,
+    and went on from one start to the next.
+    """
+    oldest_ms = min((at_ms for at_ms in (readings.oldest_kept_ms(db), journal.oldest_ms(db)) if at_ms), default=0)
+    young = began.utc_ms - oldest_ms <= NEVER_MS < ahead_ms
+    never = young and oldest_ms > 0 and not meta.sure_before(db, began.utc_ms)
+    return min(oldest_ms, began.utc_ms) if never else began.utc_ms
 
 
 def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, step: Step) -> _SetBack:

@@ -101,6 +101,12 @@ def newest_ms(db: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+def oldest_ms(db: Connection) -> int:
+    """When the oldest message arrived; 0: none has."""
+    row = db.execute("SELECT at_ms FROM journal ORDER BY entry LIMIT 1").fetchone()
+    return int(row[0]) if row else 0
+
+
 def _row(values: Sequence[object]) -> JournalRow:
     return JournalRow(**dict(zip(_NAMES, values, strict=True)))  # type: ignore[arg-type]
 

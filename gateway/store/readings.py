@@ -55,6 +55,12 @@ def newest_kept_ms(db: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+def oldest_kept_ms(db: Connection) -> int:
+    """When the oldest reading that is kept singly was asked for; 0: none is kept."""
+    row = db.execute("SELECT ifnull(min(requested_ms), 0) FROM kept_reading").fetchone()
+    return int(row[0]) if row else 0
+
+
 def kept_between(db: Connection, meter: str, from_ms: int, to_ms: int) -> list[Reading]:
     """Kept readings of a meter with from_ms <= requested_ms < to_ms, oldest first."""
     rows = db.execute(

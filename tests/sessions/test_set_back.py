@@ -365,3 +365,30 @@ async def test_what_came_before_this_start_keeps_its_time(house: Any) -> None:
     await _set_back(house, began, -DAY)
     rows = await house.rows("SELECT at_ms FROM journal ORDER BY entry")
     assert [at_ms - first_ms for (at_ms,) in rows] == [0, 1 + DAY, 1]
+
+
+@pytest.mark.parametrize(("years", "moved"), [(3, True), (0, False)])
+async def test_a_house_that_never_knew_the_time_moves_whole_over_its_starts(
+    house: Any, years: int, moved: bool
+) -> None:
+    """Seed 467: the power failed before a time server answered; the session of the start before stayed years behind.
+
+    Not by hours: that may be an absence after a start whose clock was right.
+    """
+    off_ms = -(years * 365 * DAY + 5 * 3_600_000)
+    house.clock.quality = RTC
+    async with house.running():
+        house.meters.poll()
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+    [[first_ms]] = await house.rows("SELECT begin_ms FROM session")
+    house.clock.now_ms += 120_000
+    async with house.running():
+        began: Stamp = house.clock.now()
+        house.meters.poll()
+    await _set_back(house, began, off_ms)
+    [[begin_ms, quality]] = await house.rows("SELECT begin_ms, begin_q FROM session")
+    assert (begin_ms - first_ms, quality) == ((-off_ms, "ntp") if moved else (0, "rtc"))
+    [event] = [event for event in house.events if event.kind == "clock_step"]
+    assert bool(event.data["sessions"]) == moved
+    assert ("never_from" in event.data) == moved
