@@ -51,6 +51,9 @@ FLAT_FROM_LOOKS = 48
 
 FLAT = 1.2
 
+GROWN_LOOKS = 3
+"""From so many looks on a machine's age makes no difference."""
+
 _CODE = (types.ModuleType, type, types.CodeType, types.BuiltinFunctionType, asyncio.AbstractEventLoop)
 _OUTSIDE = ("tests.", "simulators.", "structlog", "logging")
 _KEEPS = (dict, list, set, deque)
@@ -62,16 +65,20 @@ class Budget:
 
     def __init__(self, boxes: int) -> None:
         self._boxes = boxes
-        self._held: list[int] = []
+        self._held: list[tuple[int, int]] = []
+        """Of each look: how many there were before in this life of the machine, and the bytes."""
+        self._age = 0
         self._largest = self._written = 0
 
     def look(self, task: asyncio.Task[None], disk: Disk) -> None:
         """Count what is held and stored now."""
-        self._held.append(held_bytes([task, *kept_by_modules()]))
+        self._held.append((self._age, held_bytes([task, *kept_by_modules()])))
+        self._age += 1
         self._largest = max(self._largest, disk.size)
 
     def ended(self, disk: Disk) -> None:
         """A life of the machine is over."""
+        self._age = 0
         self._written += disk.bytes_written
         self._largest = max(self._largest, disk.size)
 
@@ -83,7 +90,7 @@ class Budget:
         ((events,),) = evidence.rows("cloud.db", "SELECT count(*) FROM record WHERE lane = 'event'")
         logged = (evidence.folder / "gateway.log").stat().st_size
         for name, found, most in (
-            ("held in memory", max(self._held, default=0), HELD_BYTES + boxes * HELD_BYTES_A_BOX),
+            ("held in memory", max((held for _, held in self._held), default=0), HELD_BYTES + boxes * HELD_BYTES_A_BOX),
             ("on disk", self._largest, DISK_BYTES + box_hours * DISK_BYTES_A_BOX_HOUR + ahead_bytes(evidence)),
             ("written to disk", self._written, box_hours * WRITTEN_BYTES_A_BOX_HOUR),
             ("logged", logged, box_hours * LOGGED_BYTES_A_BOX_HOUR),
@@ -107,10 +114,24 @@ def ahead_bytes(evidence: Evidence) -> int:
     return max(0, min(ahead_ms, BELIEVED_MS)) // QUARTER_MS * DISK_BYTES_A_QUARTER_AHEAD
 
 
-def growth(looks: Sequence[int]) -> float:
-    """What is usually held in the second half of a run, as a multiple of the first half's."""
+def growth(looks: Sequence[tuple[int, int]]) -> float:
+    """What is usually held in the second half of a run, as a multiple of the first half's.
+
+    Only looks of one age are compared: half an hour of readings is kept, so that a machine which was killed ten minutes
+    ago holds half of what an old one does, and the kills of a seed fall where they like.
+    """
     middle = len(looks) // 2
-    return median(looks[middle:]) / median(looks[:middle])
+    first, second = (_by_age(half) for half in (looks[:middle], looks[middle:]))
+    both = [(min(len(first[age]), len(second[age])), age) for age in first.keys() & second.keys()]
+    grown = sum(count * median(second[age]) / median(first[age]) for count, age in both)
+    return grown / sum(count for count, _ in both)
+
+
+def _by_age(looks: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
+    held: dict[int, list[int]] = {}
+    for age, size in looks:
+        held.setdefault(min(age, GROWN_LOOKS), []).append(size)
+    return held
 
 
 def held_bytes(roots: Iterable[Any]) -> int:

@@ -50,10 +50,19 @@ def test_simulators_are_not_the_gateways() -> None:
 
 def test_memory_that_grows_over_a_day_is_seen_and_restarts_are_not_growth() -> None:
     """A look every ten minutes: 60 kB an hour are found, a saw tooth of restarts is flat."""
-    leaks = [3_000_000 + 10_000 * look for look in range(144)]
-    saw_tooth = [3_000_000 + 100_000 * (look % 9) for look in range(144)]
+    ages = [look % 9 for look in range(144)]
+    leaks = [(age, 3_000_000 + 10_000 * look) for look, age in enumerate(ages)]
+    saw_tooth = [(age, 3_000_000 + 100_000 * age) for age in ages]
     assert growth(leaks) > 1.2
     assert 0.99 < growth(saw_tooth) < 1.01
+
+
+def test_fewer_kills_in_the_second_half_are_no_growth() -> None:
+    """Seed 10001, the day: "1.26 times from one half to the other", since half an hour of readings fills half of it."""
+    ages = [look % 2 for look in range(72)] + [look % 9 for look in range(72)]
+    assert 0.99 < growth([(age, 2_500_000 + 500_000 * min(age, 3)) for age in ages]) < 1.01
+    leaking = [(age, 2_500_000 + 500_000 * min(age, 3) + 10_000 * look) for look, age in enumerate(ages)]
+    assert growth(leaking) > 1.2
 
 
 def test_a_clock_that_is_days_ahead_may_write_its_quarter_hours_and_one_that_is_behind_none(tmp_path: Path) -> None:
