@@ -261,7 +261,10 @@ class _Step:
         return machine.stop_time(start_lag, stop_lag, row.at_ms, self._intake.tolerance_ms, steps, clock_right=right)
 
     def _stop_time_by_guess(self, row: JournalRow, payload: Mapping[str, Any]) -> int:
-        """Where our own clock is a guess the box's time says nothing against ours, only against what it says live."""
+        """Where our own clock is a guess the box's time says nothing against ours, only against what it says live.
+
+        A stop from before this guess began is one of now: what was read then bears the time of another clock.
+        """
         lags_ms = [
             _lag(status.at_ms, json.loads(status.payload).get("timestamp"))
             for status in chargers.statuses(self._db, row.charger)
@@ -271,7 +274,8 @@ class _Step:
         stop_lag_ms = _lag(row.at_ms, payload.get("timestamp"))
         if stop_lag_ms is None or not live_ms or stop_lag_ms - live_ms[-1] <= self._intake.tolerance_ms:
             return row.at_ms
-        return row.at_ms - (stop_lag_ms - live_ms[-1])
+        stopped_ms = row.at_ms - (stop_lag_ms - live_ms[-1])
+        return stopped_ms if stopped_ms >= self._intake.since_ms else row.at_ms
 
     def _clock_right(self, charger: str, since_ms: int) -> bool:
         """Whether a status that came since the start bears the time at which it came.

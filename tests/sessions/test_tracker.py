@@ -409,6 +409,27 @@ async def test_while_our_clock_is_a_guess_a_stop_is_as_old_as_the_boxs_other_mes
     assert session["stop_arrived_ms"] == stopped_ms + kept_s * 1000
 
 
+async def test_a_stop_from_before_our_guess_began_is_not_looked_up_in_the_time_of_another_clock(house: Any) -> None:
+    """Seed 620: two starts in a row guessed, a minute apart, and the stop fell among the readings of the first."""
+    house.clock.quality = TimeQuality.GUESSED
+    async with house.running():
+        await house.start(1)
+        for wh in (7_400, 7_600, 7_600):
+            house.clock.now_ms += 60_000
+            house.meters.registers["m1"] = (wh, None)
+            house.meters.poll("m1")
+        await house.until("SELECT count(*) FROM session", 1)
+    first_ms = house.clock.now_ms
+    async with house.running():
+        said = f'{{"timestamp":"{iso(first_ms + 40_000)}"}}'
+        await house.db.run(lambda db: chargers.save_status(db, "box1", StatusRow(1, said, first_ms, told=True)))
+        house.clock.now_ms += 30_000
+        house.meters.registers["m1"] = (7_700, None)
+        await house.stop(1, payload={"timestamp": iso(first_ms - 10_000)})
+        session = await ended(house)
+    assert (session["stop_ms"], session["end_wh"], session["end_q"]) == (first_ms + 30_000, 7_700, "guessed")
+
+
 async def test_texts_that_the_charger_signed_are_kept_byte_for_byte(house: Any) -> None:
     """In MeterValues and in the stop; they stand in the end row, in order."""
     first, last = 'OCMF|{"RD" : [ ]}|{"SD":"30"}', "opaque ü \\ text"
