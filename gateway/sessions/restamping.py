@@ -131,13 +131,18 @@ def _moves(step: Step, at_ms: int, quality: str) -> bool:
 
 def _remember(db: Connection, step: Step, now_ms: int) -> None:
     """Steps stay known for a while: a charger that has not followed is not in the past."""
-    steps = [*json.loads(meta.get(db, STEPS) or "[]"), [now_ms, step.delta_ms]][-KEPT_STEPS:]
+    moved_ms = None if step.since_ms is None else step.moved_ms(step.since_ms)
+    steps = [*json.loads(meta.get(db, STEPS) or "[]"), [now_ms, step.delta_ms, moved_ms]][-KEPT_STEPS:]
     meta.put(db, STEPS, json.dumps(steps))
 
 
 def steps_since(db: Connection, at_ms: int) -> list[int]:
-    """By how much the clock stepped, each time since an instant."""
-    return [delta_ms for when_ms, delta_ms in json.loads(meta.get(db, STEPS) or "[]") if when_ms >= at_ms]
+    """By how much the clock stepped, each time since an instant; what a step has moved lies behind it."""
+    return [
+        delta_ms
+        for when_ms, delta_ms, *moved_ms in json.loads(meta.get(db, STEPS) or "[]")
+        if when_ms >= at_ms and not (moved_ms and moved_ms[0] is not None and at_ms >= moved_ms[0])
+    ]
 
 
 def step_event(step: Step, now_ms: int, restamped: Restamped) -> Event:

@@ -203,12 +203,16 @@ def _unwritable(evidence: Evidence, exchange: Exchange, answer: Frame) -> bool:
     return refused and any(since - slack <= answer.at_ms <= until + slack for _, since, until in full)
 
 
+_BREAKS = ("uplink_cut", "charger_cut", "gateway_killed", "gateway_stopped", "gateway_parts_end")
+"""Parts end also where a gateway puts its clock right; those that follow have other connections."""
+
+
 def _lost(evidence: Evidence, given: Frame, answer: Frame) -> bool:
     """The CSMS's answer had not come when the gateway answered: its way broke in between, or it was still under way."""
     slack = evidence.slack_ms
     breaks = [
         told.at_ms
-        for told in evidence.told("uplink_cut", "charger_cut", "gateway_killed", "gateway_stopped")
+        for told in evidence.told(*_BREAKS)
         if told.what != "charger_cut" or told.data.get("charger") == answer.charger
     ]
     under_way_ms = evidence.latency_ms(answer.at_ms)

@@ -12,7 +12,7 @@ import pytest
 from gateway.clock import iso
 from gateway.model import Stamp, StoreError, StoreProblem, TimeQuality
 from gateway.sessions.quarters import Quarters
-from gateway.sessions.restamping import newest_written_ms
+from gateway.sessions.restamping import newest_written_ms, steps_since
 from gateway.sessions.set_back import put_right
 from gateway.sessions.settlement import AT_ONCE, Settlement
 from gateway.store import chargers, intervals, journal, meta, readings, transactions
@@ -392,3 +392,17 @@ async def test_a_house_that_never_knew_the_time_moves_whole_over_its_starts(
     [event] = [event for event in house.events if event.kind == "clock_step"]
     assert bool(event.data["sessions"]) == moved
     assert ("never_from" in event.data) == moved
+
+
+@pytest.mark.parametrize(("moved", "steps"), [(True, 0), (False, 1)])
+async def test_a_step_that_moved_a_start_is_no_step_since_that_start(house: Any, moved: bool, steps: int) -> None:
+    """Seed 635: a stop that was sent again after a minute was one of now: the clock had been put right by 68 s."""
+    if not moved:
+        house.clock.now_ms += 1
+    house.clock.quality = GUESSED
+    began: Stamp = house.clock.now()
+    start_ms = began.utc_ms + (5_000 if moved else -1)
+    house.clock.now_ms += 60_000
+    await _set_back(house, began, -68_000)
+    seen_ms = start_ms + (68_000 if moved else 0)
+    assert await house.db.run(lambda db: steps_since(db, seen_ms)) == [68_000] * steps

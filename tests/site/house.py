@@ -319,6 +319,8 @@ class House:
         if line.startswith("READY=1"):
             self.events.event("gateway_ready", node=node)
             self._tell_clock()
+        elif line.startswith("STOPPING=1"):
+            self.events.event("gateway_parts_end", node=node)
 
     def _tell_clock(self) -> None:
         """By how much the gateway's time is off, where it is: what it writes now bears it."""

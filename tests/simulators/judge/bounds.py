@@ -339,6 +339,12 @@ def cut_at(run: Run, charger: str) -> None:
     _given(run, at("11:55"))
 
 
+def parts_end(run: Run, clock: str) -> None:
+    """The gateway ends its parts to put its clock right, and the answer of the CSMS is still on its way."""
+    tell(run, at(clock), "gateway_parts_end", node="gateway-1")
+    _given(run, at("11:55"))
+
+
 def _given(run: Run, at_ms: int) -> None:
     answer = '[3,"s-b-start",{"transactionId":1001,"idTagInfo":{"status":"Accepted"}}]'
     run.csms_wire.append({"t": at_ms, "charger": "box2", "dir": "out", "frame": answer})
@@ -453,6 +459,8 @@ PAIRS = (
          lambda run: under_way(run, 4500), lambda run: under_way(run, 5200)),
     Pair("an answer that the box's cut swallowed", ("I10",), "the answer to s-b-start",
          lambda run: cut_at(run, "box2"), lambda run: cut_at(run, "box1")),
+    Pair("an answer that came when the parts had ended", ("I10",), "the answer to s-b-start",
+         lambda run: parts_end(run, "11:55"), lambda run: parts_end(run, "11:54")),
     Pair("an answer of the CSMS needs its way", ("I10",), "the answer to s-a-stop",
          lambda run: answered_first(run, 1), lambda run: answered_first(run, 2)),
     Pair("while the disk is full a box is told an error", ("I10",), "the answer to s-a-mv0",
