@@ -278,7 +278,7 @@ class _Step:
         return stopped_ms if stopped_ms >= self._intake.since_ms else row.at_ms
 
     def _clock_right(self, charger: str, since_ms: int) -> bool:
-        """Whether a status that came since the start bears the time at which it came.
+        """Whether a status that came since the start, or just before it, bears the time at which it came.
 
         A box sends a message again after a minute or at its next connection: at start and at stop the same lag may be
         that, and no clock that is wrong. A status is not kept and sent again; what it bears is the box's clock.
@@ -286,7 +286,8 @@ class _Step:
         for status in chargers.statuses(self._db, charger):
             lag_ms = _lag(status.at_ms, json.loads(status.payload).get("timestamp"))
             in_time = lag_ms is not None and abs(lag_ms) <= self._intake.tolerance_ms
-            if in_time and status.at_ms >= since_ms and not steps_since(self._db, status.at_ms):
+            lately = status.at_ms >= since_ms - self._intake.tolerance_ms
+            if in_time and lately and not steps_since(self._db, status.at_ms):
                 return True
         return False
 

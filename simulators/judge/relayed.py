@@ -203,8 +203,10 @@ def _unwritable(evidence: Evidence, exchange: Exchange, answer: Frame) -> bool:
     return refused and any(since - slack <= answer.at_ms <= until + slack for _, since, until in full)
 
 
-_BREAKS = ("uplink_cut", "charger_cut", "gateway_killed", "gateway_stopped", "gateway_parts_end")
-"""Parts end also where a gateway puts its clock right; those that follow have other connections."""
+_BREAKS = ("uplink_cut", "charger_cut", "gateway_killed", "gateway_stopped")
+ENDS_MS = 10_000
+"""A gateway whose parts end, also to put its clock right, gives open CALLs 5 s, then closes its connections: what the
+CSMS says meanwhile may be lost (link time)."""
 
 
 def _lost(evidence: Evidence, given: Frame, answer: Frame) -> bool:
@@ -217,6 +219,9 @@ def _lost(evidence: Evidence, given: Frame, answer: Frame) -> bool:
     ]
     under_way_ms = evidence.latency_ms(answer.at_ms)
     if under_way_ms and answer.at_ms <= given.at_ms + under_way_ms + slack:
+        return True
+    ends = [told.at_ms for told in evidence.told("gateway_parts_end")]
+    if any(at_ms - slack <= answer.at_ms <= at_ms + round(ENDS_MS * evidence.speed) + slack for at_ms in ends):
         return True
     half_open = evidence.spans("uplink_half_open", "uplink_whole", "link")
     if any(since - slack <= given.at_ms <= until + slack for _, since, until in half_open):

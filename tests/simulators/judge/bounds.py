@@ -339,9 +339,10 @@ def cut_at(run: Run, charger: str) -> None:
     _given(run, at("11:55"))
 
 
-def parts_end(run: Run, clock: str) -> None:
-    """The gateway ends its parts to put its clock right, and the answer of the CSMS is still on its way."""
-    tell(run, at(clock), "gateway_parts_end", node="gateway-1")
+def parts_end(run: Run, before_ms: int) -> None:
+    """The gateway ended its parts to put its clock right, and the answer of the CSMS was still on its way (60-fold)."""
+    (answer,) = frames(run, True, "s-b-start", call=False)
+    tell(run, answer["t"] - before_ms, "gateway_parts_end", node="gateway-1")
     _given(run, at("11:55"))
 
 
@@ -460,7 +461,7 @@ PAIRS = (
     Pair("an answer that the box's cut swallowed", ("I10",), "the answer to s-b-start",
          lambda run: cut_at(run, "box2"), lambda run: cut_at(run, "box1")),
     Pair("an answer that came when the parts had ended", ("I10",), "the answer to s-b-start",
-         lambda run: parts_end(run, "11:55"), lambda run: parts_end(run, "11:54")),
+         lambda run: parts_end(run, 600_500), lambda run: parts_end(run, 601_000)),
     Pair("an answer of the CSMS needs its way", ("I10",), "the answer to s-a-stop",
          lambda run: answered_first(run, 1), lambda run: answered_first(run, 2)),
     Pair("while the disk is full a box is told an error", ("I10",), "the answer to s-a-mv0",
