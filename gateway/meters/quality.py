@@ -49,6 +49,9 @@ FRESH_S = 120.0
 SPARE_WH = 200
 """Two steps of the coarsest register, and then some."""
 
+NEVER_YET = float("-inf")
+"""A serial number that stands in the site file, or that the run before has read, and that this run has not."""
+
 SUSPECT_S = 20.0
 """A reading waits at most so long for the serial number (site seconds); then the level is believed."""
 
@@ -77,7 +80,7 @@ class Sample(NamedTuple):
     """A decoded reading. A tuple, like all here that is made anew for each one.
 
     `from_s`/`to_s` are the site-monotonic times of request and reply. `named_s` is when `serial` was last
-    read, None where the meter gives none.
+    read, None where the meter gives none, `NEVER_YET` where it must have one.
     """
 
     from_s: float
@@ -93,13 +96,14 @@ class Limits(NamedTuple):
     """`possible_w` is the most that can flow in either direction; `step_wh` the register's resolution.
 
     `usual_w` is what flows at most as long as everything behind the meter keeps to its rating, `range_wh` where the
-    import register begins again at 0 (None: never).
+    import register begins again at 0 (None: never), `unnamed_s` for how long a first level waits for the serial number.
     """
 
     possible_w: int
     step_wh: float
     usual_w: int | None = None
     range_wh: int | None = None
+    unnamed_s: float = SUSPECT_S
 
 
 class Trust(NamedTuple):
@@ -267,7 +271,7 @@ def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict
     zero = not sample.import_wh and not sample.export_wh
     if agrees and zero and sample.from_s - trust.rival_since_s < ZERO_S:
         return trust._replace(rival=sample), Verdict(Reason.UNCONFIRMED)
-    if agrees and trust.unnamed(sample.named_s) and sample.from_s - trust.rival_since_s < SUSPECT_S:
+    if agrees and trust.unnamed(sample.named_s) and sample.from_s - trust.rival_since_s < limits.unnamed_s:
         return trust._replace(rival=sample), Verdict(Reason.UNCONFIRMED)
     if agrees:
         return Trust(good=sample, seen_s=sample.to_s), GOOD

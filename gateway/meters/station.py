@@ -15,7 +15,19 @@ from operator import attrgetter
 
 from gateway.meters.answer import Answer
 from gateway.meters.meter_model import ENERGY_NAMES, MeterModel, Span
-from gateway.meters.quality import Limits, Reason, Sample, Trust, all_equal, another_level, judge, unseen
+from gateway.meters.quality import (
+    NEVER_YET,
+    SUSPECT_S,
+    UNNAMED_S,
+    Limits,
+    Reason,
+    Sample,
+    Trust,
+    all_equal,
+    another_level,
+    judge,
+    unseen,
+)
 from gateway.meters.registers import Decoded, Words, decode, decode_serial, in_range, same_serial, step_wh
 from gateway.meters.slices import Slices, slices
 from gateway.meters.words import energy_of, shown_wh
@@ -79,12 +91,12 @@ class Station:
     @property
     def wants_name(self) -> bool:
         """Whether a changed level waits for the serial number, or a wrong one answers: until it does no more."""
-        return self._foreign_serial() or self._trust.unnamed(self._named_s)
+        return self._foreign_serial() or self._trust.unnamed(self._last_named_s())
 
     @property
     def first_level_unnamed(self) -> bool:
         """Whether it is the first level after a start that waits for the serial number; a wrong one has no level."""
-        return self._trust.good is None and self._trust.unnamed(self._named_s)
+        return self._trust.good is None and self._trust.unnamed(self._last_named_s())
 
     def remember(self, before: Reading) -> None:
         """The newest reading of the run before this one: the first level of this run is held against it."""
@@ -150,10 +162,11 @@ class Station:
             decoded.export_wh,
             decoded.power_w,
             self.serial,
-            self._named_s,
+            self._last_named_s(),
         )
         step_wh = self._step_wh(decoded.import_wh)
-        limits = Limits(self._possible_w, step_wh, self.usual_w, self._range_wh)
+        unnamed_s = UNNAMED_S if self._told_name_before() else SUSPECT_S
+        limits = Limits(self._possible_w, step_wh, self.usual_w, self._range_wh, unnamed_s)
         self._trust, verdict = judge(self._trust, sample, limits)
         if verdict.reason is not None:
             self._quarantine(reading, verdict.reason)
@@ -227,6 +240,18 @@ class Station:
         if self._steady_wh is not None:
             return self._steady_wh
         return max((step_wh(register, import_wh or 0) for register in self._energy), default=0.0)
+
+    def _last_named_s(self) -> float | None:
+        """When the serial number was last read. Another meter may hang where one that has a name does not tell it:
+        its first level waits."""
+        has_name = self.model.serial is not None and (self.meter.serial is not None or self._told_name_before())
+        if self.serial is None and self._trust.good is None and has_name:
+            return NEVER_YET
+        return self._named_s
+
+    def _told_name_before(self) -> bool:
+        """Whether the run before has read its serial number: it does tell it, but for a disturbance."""
+        return self._before is not None and self._before.serial is not None
 
     def _foreign_serial(self) -> bool:
         return (

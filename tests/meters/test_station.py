@@ -129,6 +129,30 @@ def test_of_a_meter_that_tells_the_same_name_after_a_start_only_a_fall_is_anothe
         assert [reading.new_level for reading in one.series(0, 10**9)] == [another]
 
 
+@pytest.mark.parametrize(
+    ("configured", "before", "waits_s"),
+    [(None, None, 0), ("30000011", None, 20), (None, "30000011", 400), ("30000011", "30000011", 400)],
+    ids=["no name is known", "a name in the site file", "the run before has read it", "both"],
+)
+def test_the_first_level_of_a_meter_that_has_a_name_waits_until_it_tells_it(
+    configured: str | None, before: str | None, waits_s: int
+) -> None:
+    """Seed 60151: a line disturbed at the start gave no serial number, and for 30 s another meter's register stood as
+    m1's."""
+    meter = Meter(id="m1", model="iem3155", bus="lan", unit=1, role="charger", serial=configured)
+    one = Station(meter, MODEL, 48_000, ScaledClock(Scale(0, 0.0, 1.0)), [].append, lambda reading: None)
+    one.remember(Reading("m1", 40_000, 40_040, TimeQuality.NTP, 5_000, 0, serial=before))
+    take(one, 100, 9_000)
+    assert one.wants_name is bool(waits_s)
+    assert one.first_level_unnamed is bool(waits_s)
+    take(one, 101, 9_000)
+    assert one.unconfirmed is bool(waits_s)
+    take(one, 99 + waits_s, 9_000)
+    assert one.unconfirmed is bool(waits_s)
+    take(one, 100 + waits_s, 9_000)
+    assert not one.unconfirmed, "some meters tell it never again"
+
+
 def test_a_new_level_while_it_runs_is_marked_in_its_first_reading() -> None:
     events: list[Event] = []
     one = knowing(5_000, 0, events)
