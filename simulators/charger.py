@@ -79,7 +79,8 @@ class Charger:
         self._idle_since_ms: int | None = None
         self._finishing = False
         self._told = ""
-        self._asked: tuple[int | Profile | None, ...] = ()
+        self._asked: list[Profile] = []
+        self._asked_began_ms: int | None = None
         self._limit: tuple[int, float] = (0, 0.0)
         self._sampler: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -178,10 +179,9 @@ class Charger:
     def limit_ma(self, now_ms: int) -> int:
         """The composite limit of its profiles now."""
         began_ms = self.transaction.began_ms if self.transaction is not None else None
-        asked = (began_ms, *self.profiles)
         limit_ma, until_ms = self._limit
-        if now_ms >= until_ms or asked != self._asked:
-            self._asked = asked
+        if now_ms >= until_ms or began_ms != self._asked_began_ms or self.profiles != self._asked:
+            self._asked, self._asked_began_ms = list(self.profiles), began_ms
             limit_ma, _ = self._limit = profiles.limit_until(
                 self.profiles, now_ms, max_ma=self.plan.max_ma, began_ms=began_ms, phases=self.outlet.phases
             )

@@ -53,6 +53,7 @@ class TruthLog:
     def __init__(self, path: Path) -> None:
         self._connection = open_evidence(path, TRUTH)
         self._waiting: dict[str, list[tuple[Any, ...]]] = {table: [] for table in INSERTS}
+        self._draws = self._waiting["draw"]
 
     def boundary(self, meter: str, at_ms: int, import_wh: float, export_wh: float) -> None:
         """The registers' true content at a quarter hour."""
@@ -71,8 +72,10 @@ class TruthLog:
         self._add("power", (meter, k, max_w))
 
     def draw(self, charger: str, at_ms: int, current_ma: int, limit_ma: int) -> None:
-        """What a car drew on its largest phase, and what it was offered."""
-        self._add("draw", (charger, at_ms, current_ma, limit_ma))
+        """What a car drew on its largest phase, and what it was offered: for every box in every second."""
+        self._draws.append((charger, at_ms, current_ma, limit_ma))
+        if len(self._draws) >= BATCH:
+            self.flush()
 
     def flush(self) -> None:
         """Write what waits."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable
-from fractions import Fraction
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -88,7 +87,8 @@ def shown_wh(model: Model, true_wh: float) -> int:
     if model == "abb_b23":
         return int(true_wh) // 10 * 10
     (kwh,) = struct.unpack(">f", _kwh(true_wh))
-    return int(Fraction(kwh) * 1000)
+    top, bottom = kwh.as_integer_ratio()  # exact, as every float is
+    return int(top * 1000 // bottom)
 
 
 def step_wh(model: Model, level_wh: float) -> float:

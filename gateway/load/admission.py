@@ -163,8 +163,10 @@ def _dwell(claims: Sequence[Claim], capacity: Sequence[int]) -> float:
     slots = len(claims)
     largest: dict[int, int] = {}
     for claim in claims:
+        min_ma = claim.min_ma
         for link in claim.links:
-            largest[link] = max(largest.get(link, 0), claim.min_ma)
+            if min_ma > largest.get(link, 0):
+                largest[link] = min_ma
     for link, min_ma in largest.items():
         if (held := max(0, capacity[link]) // min_ma) >= 1:
             slots = min(slots, held)

@@ -123,15 +123,14 @@ def possible(book: Book, now_s: float, alone_ma: int) -> int:
 
     A charger that refuses a limit may have none: it says so where it has ended the transaction.
     """
-    limits = [sent.limit_ma for sent in book.doubtful if now_s < sent.until_s]
-    if book.flying is not None:
-        limits.append(book.flying.limit_ma)
-    confirmed = book.confirmed
-    if confirmed is not None and now_s < confirmed.until_s:
-        limits.append(confirmed.limit_ma)
+    confirmed, most_ma = book.confirmed, 0
     if confirmed is None or now_s >= confirmed.over_s or book.trouble is LimitOutcome.REFUSED:
-        limits.append(alone_ma)
-    return max(limits)
+        most_ma = alone_ma
+    if confirmed is not None and now_s < confirmed.until_s:
+        most_ma = max(most_ma, confirmed.limit_ma)
+    if book.flying is not None:
+        most_ma = max(most_ma, book.flying.limit_ma)
+    return max([most_ma, *[sent.limit_ma for sent in book.doubtful if now_s < sent.until_s]])
 
 
 def counted(book: Book, now_s: float, alone_ma: int, newest: Sample | None) -> int:

@@ -96,19 +96,16 @@ def _leftovers(shares: Sequence[Share], capacity: Sequence[int], exact: Sequence
     for share, value in zip(shares, ma, strict=True):
         for link in share.links:
             room[link] -= value
-    order = sorted(range(len(shares)), key=lambda number: ma[number] * FINE - exact[number])
-    while True:
-        given = False
-        for number in order:
+    rising = [number for number, share in enumerate(shares) if ma[number] + STEP_MA <= share.max_ma]
+    rising.sort(key=lambda number: ma[number] * FINE - exact[number])
+    while rising:
+        given = []
+        for number in rising:
             share = shares[number]
-            if (
-                ma[number] + STEP_MA <= share.max_ma
-                and min([room[link] for link in share.links], default=STEP_MA) >= STEP_MA
-            ):
+            if ma[number] + STEP_MA <= share.max_ma and all(room[link] >= STEP_MA for link in share.links):
                 ma[number] += STEP_MA
-                given = True
+                given.append(number)
                 for link in share.links:
                     room[link] -= STEP_MA
-        if not given:
-            return
-        order.sort(key=lambda number: (ma[number] - shares[number].min_ma) * FINE // shares[number].weight)
+        # Who found no room finds none later: it only gets less.
+        rising = sorted(given, key=lambda number: (ma[number] - shares[number].min_ma) * FINE // shares[number].weight)

@@ -57,6 +57,9 @@ GROWN_LOOKS = 3
 _CODE = (types.ModuleType, type, types.CodeType, types.BuiltinFunctionType, asyncio.AbstractEventLoop)
 _OUTSIDE = ("tests.", "simulators.", "structlog", "logging")
 _KEEPS = (dict, list, set, deque)
+_LEAVES = frozenset({int, str, float, bytes})
+"""Most objects are of these kinds, and refer to nothing."""
+
 _Way = Callable[[Any], Iterable[Any]]
 
 
@@ -150,7 +153,8 @@ def held_bytes(roots: Iterable[Any]) -> int:
         if on is not None:
             seen.add(id(found))
             total += sys.getsizeof(found, 0)
-            waiting.extend(on(found))
+            if kind not in _LEAVES:
+                waiting.extend(on(found))
     return total
 
 
