@@ -44,6 +44,7 @@ from websockets.protocol import Protocol
 from websockets.typing import BytesLike
 
 from simulators.evidence import TruthLog
+from simulators.meter_image import TURNAROUND_S
 from simulators.modbus_frames import Request
 from simulators.modbus_slave import TcpSlave, Units
 from tests.site.budget import Budget
@@ -296,8 +297,14 @@ async def _traffic(real: dict[str, Any], traffic: Counter[str]) -> None:
 
 
 async def _slave(line: Line) -> TcpSlave:
+    """Its meters think before they answer, as the building's do."""
     rtu = line.kind == "rtu"
-    slave = TcpSlave(Units(lambda unit, table, address, count: [0] * count, baud=9600 if rtu else None), rtu=rtu)
+    units = Units(
+        lambda unit, table, address, count: [0] * count,
+        baud=9600 if rtu else None,
+        turnaround_s=min(TURNAROUND_S.values()),
+    )
+    slave = TcpSlave(units, rtu=rtu)
     await slave.start(line.host, line.port)
     return slave
 
