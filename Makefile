@@ -26,7 +26,7 @@ check: $(STAMP)
 
 # Each prints ratios to a floor measured in the same run; all are run, and the exit code is 1 where one missed its limit.
 bench: $(STAMP)
-	failed=0; for part in footprint allocation simulation records; do \
+	failed=0; for part in footprint card allocation simulation records; do \
 	    echo "== $$part"; $(BIN)/python -m benchmarks.$$part $(ARGS) || failed=1; done; exit $$failed
 
 # 150 seeded hours with every fault, one day with 20 wallboxes and 14 days without the internet; goes on where it was

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROOFS: dict[str, list[str]] = {
     "slow-tests": ["-m", "pytest", "-m", "slow", "-q"],
     "footprint": ["-m", "benchmarks.footprint"],
+    "card": ["-m", "benchmarks.card"],
     "allocation": ["-m", "benchmarks.allocation"],
     "simulation": ["-m", "benchmarks.simulation"],
     "records": ["-m", "benchmarks.records"],

@@ -154,6 +154,11 @@ class LimitDone:
     outcome: LimitOutcome
 
 
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """Somebody waits behind a patient Append: it gets a commit of its own."""
+
+
 # Actions on the database
 
 
@@ -161,7 +166,7 @@ class LimitDone:
 class Append:
     """Journal a transaction message. `told` False: there is no CSMS to tell. `thin`: count it, keep one a quarter hour.
 
-    Stored with an Appended.
+    `patient`: it may share the commit of others (design rule 1). Stored with an Appended.
     """
 
     action: str
@@ -180,6 +185,7 @@ class Append:
     always_keep: bool = False
     signed: bool = False
     close_quarters: bool = False
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +376,7 @@ StoreAction = (
     | SaveConfiguration
     | TakeConfiguration
 )
-Action = Send | Close | Dial | Wake | Unwake | TakeReading | Report | Trace | LimitDone | StoreAction
+Action = Send | Close | Dial | Wake | Unwake | TakeReading | Report | Trace | LimitDone | Hurry | StoreAction
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from gateway.ocpp.actions import (
     Append,
     Appended,
     Entry,
+    Hurry,
     Stored,
     StoreFailed,
     TakeReading,
@@ -37,6 +38,9 @@ MAX_WAITING = 32
 
 THIN_AFTER_S = 3_600.0
 QUARTER_MS = 900_000
+PATIENT_AFTER_S = 2.0
+"""Site seconds since its last message within which a charger is telling what it has kept: it is not held up."""
+
 BEHIND_S = 2.0
 """Link seconds that a start with a good card waits for its turn behind what the CSMS has still to get."""
 
@@ -52,6 +56,9 @@ class Intake:
         self._current: Asked | None = None
         self._live: Asked | None = None
         self._timed_out = False
+        self._patient = False
+        """What is on its way to the disk may wait there."""
+        self._idle_since_s = -PATIENT_AFTER_S
         self._waiting: dict[int, list[Asked]] = {}
         self._starts: dict[int, Message] = {}
         self._answering: set[int] = set()
@@ -74,6 +81,8 @@ class Intake:
             self._core.floods.overflow(self._core.now.monotonic_s)
             return
         self._queue.append(asked)
+        if self._patient:
+            self._core.do(Hurry())
         self._step()
 
     @property
@@ -114,6 +123,7 @@ class Intake:
             and core.away_since_s is not None
             and core.now.monotonic_s - core.away_since_s >= THIN_AFTER_S
         )
+        self._patient = ours and not sent and self._may_wait(message)
         core.do(
             Append(
                 action=message.frame.action,
@@ -132,8 +142,15 @@ class Intake:
                 always_keep=message.always_keep,
                 signed=message.signed,
                 close_quarters=message.kind is not Kind.METER_VALUES,
+                patient=self._patient,
             )
         )
+
+    def _may_wait(self, message: Message) -> bool:
+        """Whether it may share the commit of others: periodic values of a charger that sends nothing else just then."""
+        periodic = message.kind is Kind.METER_VALUES and not message.always_keep and not message.signed
+        alone = not self._queue and self._core.now.monotonic_s - self._idle_since_s >= PATIENT_AFTER_S
+        return periodic and alone
 
     def _local_answer(self, message: Message) -> bool:
         """Whether the gateway answers even while the CSMS is there: the site's authority over starts."""
@@ -147,6 +164,7 @@ class Intake:
     def appended(self, event: Stored) -> None:
         """The message is on disk."""
         asked, self._current, self._live = self._current, None, None
+        self._patient, self._idle_since_s = False, self._core.now.monotonic_s
         hold, self._timed_out = self._timed_out, False
         append, result = event.action, event.result
         assert isinstance(append, Append)
@@ -299,7 +317,7 @@ class Intake:
         """The disk refuses: what is not on disk is not confirmed; the charger keeps it and sends it again."""
         if isinstance(event.action, Append):
             asked, self._current = self._current, None
-            self._live, self._timed_out = None, False
+            self._live, self._timed_out, self._patient = None, False, False
             if asked is not None:
                 self._core.refuse(asked, "InternalError", "the gateway cannot write to its disk")
             self._step()

@@ -15,6 +15,7 @@ from gateway.model import (
     MeterPort,
     Reading,
     Severity,
+    Stamp,
     StoreError,
     Tell,
 )
@@ -32,6 +33,9 @@ MAX_STORING = 1000
 
 FRESH_MS = 5000
 """A reading for a start is at most this old (site time, design rule 12)."""
+
+PATIENCE_S = 5.0
+"""Site seconds that periodic values may wait for a commit of others, while we answer them (design rule 1)."""
 
 ADMIT_S = 5.0
 """Link seconds that a charger in spec-close mode waits for its CSMS before it is refused."""
@@ -72,6 +76,7 @@ class ChargerLink:
         self._count_due: asyncio.TimerHandle | None = None
         self._counted = asyncio.Event()
         self._finished = asyncio.Event()
+        self._patient = self._hurried = False
 
     async def run(self) -> None:
         """Write to the database, in order, until cancelled."""
@@ -92,6 +97,7 @@ class ChargerLink:
     async def finish(self) -> None:
         """Take no new CALL; returns when the open ones have their answers (rule R49)."""
         self._relay.stop()
+        self._parts.db.hurry()
         self._look_if_finished()
         await self._finished.wait()
 
@@ -202,6 +208,8 @@ class ChargerLink:
                 self.wanted.set() if action.wanted else self.wanted.clear()
             elif isinstance(action, act.LimitDone):
                 self._limit_done(action)
+            elif isinstance(action, act.Hurry):
+                self._hurry()
             else:
                 self._store(action)
 
@@ -265,6 +273,8 @@ class ChargerLink:
     def _store(self, action: act.StoreAction) -> None:
         try:
             self._to_store.put_nowait(action)
+            if self._patient:  # it stands behind one that waits for others
+                self._hurry()
         except asyncio.QueueFull:
             failed = act.StoreFailed(action, "the disk does not keep up")
             asyncio.get_running_loop().call_soon(self.feed, failed)
@@ -289,7 +299,7 @@ class ChargerLink:
     async def _write_one(self, action: act.StoreAction) -> None:
         stamp = self._parts.clock.now()
         try:
-            result = await self._parts.db.run(lambda db: self._storing.perform(db, action, stamp))
+            result = await self._commit(action, stamp)
         except StoreError as error:
             self.feed(act.StoreFailed(action, str(error)))
             return
@@ -301,6 +311,24 @@ class ChargerLink:
         if isinstance(action, _IN_JOURNAL):
             self._count_soon()
             self._parts.on_journal()
+
+    async def _commit(self, action: act.StoreAction, stamp: Stamp) -> object:
+        """Periodic values wait for others to share a commit with; so does what a box says of its plug, which is no part
+        of a bill and is said again after a restart."""
+        patient = isinstance(action, act.SaveStatus) or (isinstance(action, act.Append) and action.patient)
+        self._patient = patient and not self._hurried and self._to_store.empty() and not self._relay.stopping
+        within_s = self._parts.clock.link_s(PATIENCE_S) if self._patient else 0.0
+        try:
+            return await self._parts.db.run(lambda db: self._storing.perform(db, action, stamp), within_s=within_s)
+        finally:
+            self._patient = False
+            if isinstance(action, act.Append):
+                self._hurried = False
+
+    def _hurry(self) -> None:
+        """Somebody waits behind what waits for others, or is about to."""
+        self._hurried = True
+        self._parts.db.hurry()
 
     def _tell_bug(self, part: str, error: Exception) -> None:
         cause = f"{part}: {type(error).__name__}: {error}"

@@ -84,11 +84,16 @@ class Storing:
         )
 
     def _tell_thinned(self, db: Connection, action: act.Append, stamp: Stamp) -> None:
-        """Closed quarter hours go to the event lane; a start or stop closes the running one too."""
-        running = None if action.close_quarters else action.at_ms // QUARTER_MS
-        for row in thinned.take_untold(db, self.charger, running):
+        """Closed quarter hours go to the event lane, those of all chargers in one go: their rows lie side by side.
+
+        A start or stop closes the running one of its charger too.
+        """
+        closed = thinned.take_closed(db, action.at_ms // QUARTER_MS)
+        if action.close_quarters:
+            closed += thinned.take_of(db, self.charger)
+        for row in closed:
             body = Thinned(
-                charger=self.charger,
+                charger=row.charger,
                 transaction_id=row.transaction_id,
                 quarter=row.quarter,
                 received=row.received,

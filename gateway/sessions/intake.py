@@ -252,7 +252,7 @@ class _Step:
     def _stop_time(self, row: JournalRow, payload: Mapping[str, Any], transaction_id: int) -> int:
         if TimeQuality(row.ts_q) in UNSURE:
             return self._stop_time_by_guess(row, payload)
-        entries = journal.of_transaction(self._db, row.charger, transaction_id)
+        entries = journal.bounds_of(self._db, row.charger, transaction_id)
         start = next((entry for entry in entries if entry.action == journal.START), None)
         start_lag = _lag(start.at_ms, _payload(start).get("timestamp")) if start is not None else None
         stop_lag = _lag(row.at_ms, payload.get("timestamp"))

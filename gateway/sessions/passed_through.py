@@ -336,7 +336,7 @@ def _missing(db: Connection, session: Session) -> list[Event]:
         return []
     stops = [
         one.frame
-        for one in journal.of_transaction(db, session.charger, session.transaction_id)
+        for one in journal.bounds_of(db, session.charger, session.transaction_id)
         if one.action == "StopTransaction"
     ]
     data = any('"transactionData"' in frame for frame in stops) if stops else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from gateway.model import Connection, StoreError, StoreProblem
 
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
+Outcome = tuple[Any, Exception | None]
 
 APPLICATION_ID = 0x5A455647  # "ZEVG"
 MAX_BATCH = 200
@@ -29,7 +31,7 @@ MAX_WAITING = 10_000
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
-    "PRAGMA wal_autocheckpoint=256",
+    "PRAGMA wal_autocheckpoint=1000",
     "PRAGMA journal_size_limit=4194304",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA foreign_keys=ON",
@@ -46,13 +48,25 @@ class ForeignDatabaseError(Exception):
     """Another program's database; nothing in it was touched."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A transaction and its caller; `due` is when it waits no longer for others (loop's time)."""
+
+    work: Work
+    future: asyncio.Future[Any]
+    due: float
+
+
 class Database:
     """Owns the write connection. `run` is safe from any task of the loop."""
 
     def __init__(self, connection: Connection, executor: Executor) -> None:
         self._connection = connection
         self._executor = executor
-        self._waiting: deque[tuple[Work, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[_Job] = deque()
+        self._patient: deque[_Job] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._hurried = False
         self._drainer: asyncio.Task[None] | None = None
         self.refused: str | None = None
         """Why the newest commit failed as a whole (disk full, read-only ...); None while commits succeed."""
@@ -65,24 +79,52 @@ class Database:
         connection = await loop.run_in_executor(executor, _open, path, connect)
         return cls(connection, executor)
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
+    async def run(self, work: Callable[[Connection], T], *, within_s: float = 0.0) -> T:
         """Run `work` in a transaction and return its result after the commit is on disk.
 
-        An exception of `work` undoes its own changes and no other's. A cancelled caller does not undo anything.
+        With `within_s` (seconds of the loop) it may wait so long for a commit that writes anyway, and share it. An
+        exception of `work` undoes its own changes and no other's. A cancelled caller does not undo anything.
         """
         if self._closed:
             raise StoreError(StoreProblem.OTHER, "the database is closed")
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) + len(self._patient) >= MAX_WAITING:
             raise StoreError(StoreProblem.FULL, "the disk does not keep up")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        if within_s > 0:
+            self._patient.append(_Job(work, future, loop.time() + within_s))
+            self._set_timer(loop)
+        else:
+            self._waiting.append(_Job(work, future, loop.time()))
+            self._start_draining()
+        return await asyncio.shield(future)
+
+    def hurry(self) -> None:
+        """What waits for a commit to share has one of its own now."""
+        self._hurried = True
+        self._waiting.extend(self._patient)
+        self._patient.clear()
+        self._set_timer(asyncio.get_running_loop())
+        if self._waiting:
+            self._start_draining()
+
+    def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The first that has waited for long enough takes all along."""
+        due = min((job.due for job in self._patient), default=None)
+        if self._timer is not None and self._timer.when() != due:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and due is not None:
+            self._timer = loop.call_at(due, self.hurry)
+
+    def _start_draining(self) -> None:
         if self._drainer is None or self._drainer.done():
             self._drainer = asyncio.create_task(self._drain(), name="store")
-        return await asyncio.shield(future)
 
     async def close(self) -> None:
         """Finish what waits, checkpoint, close."""
         self._closed = True
+        self.hurry()
         if self._drainer is not None:
             await self._drainer
         await asyncio.get_running_loop().run_in_executor(self._executor, _close, self._connection)
@@ -91,31 +133,56 @@ class Database:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
-            works = [work for work, _ in batch]
-            outcomes, refused = await loop.run_in_executor(self._executor, _commit_together, self._connection, works)
+            along, self._patient, self._hurried = self._patient, deque(), False
+            outcomes, refused = await loop.run_in_executor(
+                self._executor, _commit_together, self._connection, _works(batch), _works(along)
+            )
             self.refused = str(refused) if refused else None
-            for (_, future), (result, error) in zip(batch, outcomes, strict=True):
-                if future.done():
-                    continue
-                if error is None:
-                    future.set_result(result)
-                else:
-                    future.set_exception(error)
-                    future.exception()  # a cancelled caller no longer looks at it
+            _hand_out([*batch, *along], outcomes)
+            if len(outcomes) == len(batch):  # nothing was written that the others could have gone along with
+                self._patient.extendleft(reversed(along))
+            if self._hurried and self._patient:
+                self.hurry()
+            self._set_timer(loop)
 
 
-Outcome = tuple[Any, Exception | None]
+def _hand_out(jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+    """To the callers of those that were tried; the others still wait."""
+    for job, (result, error) in zip(jobs, outcomes, strict=False):
+        if job.future.done():
+            continue
+        if error is None:
+            job.future.set_result(result)
+        else:
+            job.future.set_exception(error)
+            job.future.exception()  # a cancelled caller no longer looks at it
 
 
-def _commit_together(connection: Connection, works: list[Work]) -> tuple[list[Outcome], StoreError | None]:
+def _works(jobs: Iterable[_Job]) -> list[Work]:
+    return [job.work for job in jobs]
+
+
+def _commit_together(
+    connection: Connection, works: list[Work], along: list[Work]
+) -> tuple[list[Outcome], StoreError | None]:
+    """`along` goes with what writes anyway: a look at the database makes no page of its own dirty."""
     try:
         connection.execute("BEGIN IMMEDIATE")
+        before = _changes(connection) if along else 0
         outcomes = [_in_savepoint(connection, work) for work in works]
+        if along and _changes(connection) > before:
+            outcomes += [_in_savepoint(connection, work) for work in along]
         connection.execute("COMMIT")
     except StoreError as error:
         _roll_back(connection)
         return [(None, error)] * len(works), error
     return outcomes, None
+
+
+def _changes(connection: Connection) -> int:
+    """Rows changed since this connection was opened."""
+    row = connection.execute("SELECT total_changes()").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _in_savepoint(connection: Connection, work: Work) -> Outcome:

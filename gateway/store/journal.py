@@ -189,10 +189,14 @@ def orphaned_starts(db: Connection, chargers: Collection[str]) -> list[JournalRo
     return [row for row in map(_row, rows) if row.charger not in chargers]
 
 
-def of_transaction(db: Connection, charger: str, transaction_id: int) -> list[JournalRow]:
-    """Every entry of one transaction, in order."""
+def bounds_of(db: Connection, charger: str, transaction_id: int) -> list[JournalRow]:
+    """The start and the stops of one transaction, in order.
+
+    Its meter values are in no index of transactions: each would cost a page more when it is written.
+    """
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM journal WHERE charger = ? AND transaction_id = ? ORDER BY entry",
+        f"SELECT {_COLUMNS} FROM journal WHERE charger = ? AND transaction_id = ? AND action <> 'MeterValues' "
+        "ORDER BY entry",
         (charger, transaction_id),
     )
     return [_row(row) for row in rows]

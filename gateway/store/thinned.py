@@ -11,37 +11,50 @@ from gateway.model import Connection
 class ThinnedRow:
     """How many MeterValues of a transaction came in a quarter hour, and how many of them were kept."""
 
+    charger: str
     transaction_id: int
     quarter: int
     received: int
     kept: int
 
 
+_THIS = "quarter = ? AND charger = ? AND transaction_id = ?"
+
+
 def count(db: Connection, charger: str, transaction_id: int, quarter: int, *, always_keep: bool) -> bool:
     """Count one message; True where it is to be kept: the first of its quarter hour, or one that always is."""
-    row = db.execute(
-        "SELECT kept FROM thinned WHERE charger = ? AND transaction_id = ? AND quarter = ?",
-        (charger, transaction_id, quarter),
-    ).fetchone()
-    keep = always_keep or row is None
-    db.execute(
-        "INSERT INTO thinned (charger, transaction_id, quarter, received, kept, told) VALUES (?, ?, ?, 1, ?, 0) "
-        "ON CONFLICT (charger, transaction_id, quarter) DO UPDATE SET received = received + 1, "
-        "kept = kept + excluded.kept, told = 0",
-        (charger, transaction_id, quarter, int(keep)),
-    )
-    return keep
+    key = (quarter, charger, transaction_id)
+    row = db.execute(f"SELECT told FROM thinned WHERE {_THIS}", key).fetchone()
+    if row is None:
+        db.execute("INSERT INTO thinned VALUES (?, ?, ?, 1, 1, 0)", key)
+        return True
+    # The usual case changes one page: what the index of the untold rests on is left alone.
+    db.execute(f"UPDATE thinned SET received = received + 1, kept = kept + ? WHERE {_THIS}", (int(always_keep), *key))
+    if row[0]:
+        db.execute(f"UPDATE thinned SET told = 0 WHERE {_THIS}", key)
+    return always_keep
 
 
-def take_untold(db: Connection, charger: str, running_quarter: int | None) -> list[ThinnedRow]:
-    """What is not told yet of quarter hours other than the running one (None: of all); told from now on.
+def take_closed(db: Connection, running_quarter: int) -> list[ThinnedRow]:
+    """Everybody's quarter hours but the running one that are not told yet; they count as told from now on.
 
-    A quarter hour that has not come is of a clock that was ahead: it is over, too.
+    A quarter hour that has not come is of a clock that was ahead: it is over, too. But for the next one: who has waited
+    for a commit to share may come when others have begun it.
     """
-    untold, parameters = "charger = ? AND told = 0 AND quarter IS NOT ?", (charger, running_quarter)
+    return _take(db, "quarter NOT BETWEEN ? AND ?", (running_quarter, running_quarter + 1))
+
+
+def take_of(db: Connection, charger: str) -> list[ThinnedRow]:
+    """What is not told yet of one charger, that of the running quarter hour too."""
+    return _take(db, "charger = ?", (charger,))
+
+
+def _take(db: Connection, which: str, parameters: tuple[str | int, ...]) -> list[ThinnedRow]:
+    columns = "charger, transaction_id, quarter, received, kept"
     rows = db.execute(
-        f"SELECT transaction_id, quarter, received, kept FROM thinned WHERE {untold} ORDER BY quarter, transaction_id",
+        f"SELECT {columns} FROM thinned WHERE told = 0 AND {which} ORDER BY quarter, charger, transaction_id",
         parameters,
     ).fetchall()
-    db.execute(f"UPDATE thinned SET told = 1 WHERE {untold}", parameters)
+    if rows:
+        db.execute(f"UPDATE thinned SET told = 1 WHERE told = 0 AND {which}", parameters)
     return [ThinnedRow(*row) for row in rows]

@@ -203,7 +203,7 @@ class Bench:
             self.dialled = action.wanted
         elif isinstance(action, act.Trace):
             self.rules.append(action.rule)
-        else:
+        elif not isinstance(action, act.Hurry):  # nobody waits here
             assert isinstance(action, act.LimitDone)
             self.limits[action.ticket] = action.outcome
 

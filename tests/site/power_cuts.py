@@ -205,7 +205,8 @@ class _Life:
             transaction_id=tx, message_id=message_id, frame=json.dumps([2, message_id, action, payload]),
             reading=readings.dump(reading) if reading else None, answer=json.dumps(answer), answered_by="gateway",
         )  # fmt: skip
-        await db.run(lambda c: journal.append(c, new))
+        patience_s = 0.5 if action == "MeterValues" else 0.0
+        await db.run(lambda c: journal.append(c, new), within_s=patience_s)
         self._confirm(f"journal {message_id}")
 
     def _confirm(self, what: str) -> None:

@@ -65,6 +65,87 @@ async def test_a_broken_constraint_is_the_callers_alone(db: Database) -> None:
     assert outcomes[1].problem is StoreProblem.CONSTRAINT
 
 
+async def _handed_over(*works: Any) -> list[asyncio.Task[Any]]:
+    """Tasks that have come as far as to wait for their commit."""
+    tasks = [asyncio.create_task(work) for work in works]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_what_may_wait_goes_with_the_next_that_writes(db: Database, spies: list[Any]) -> None:
+    """One commit for both; the patient one is told at once, long before its time is over."""
+    patient = await _handed_over(*(db.run(set_key(f"p{n}"), within_s=600) for n in range(3)))
+    before = spies[0].commits
+    await db.run(set_key("urgent"))
+    assert spies[0].commits - before == 1
+    await asyncio.wait_for(asyncio.gather(*patient), 1)
+
+
+async def test_a_look_takes_nobody_along(db: Database, tmp_path: Path) -> None:
+    """What only reads makes no commit that could be shared: whoever waits is not written one by one behind it."""
+    (patient,) = await _handed_over(db.run(set_key("patient"), within_s=600))
+    for _ in range(3):
+        await db.run(lambda c: c.execute("SELECT count(*) FROM meta").fetchone())
+    assert "patient" not in keys(tmp_path / "billing.db")
+    assert not patient.done()
+    db.hurry()
+    await asyncio.wait_for(patient, 1)
+    assert "patient" in keys(tmp_path / "billing.db")
+
+
+async def test_who_has_waited_for_long_enough_takes_all_along(db: Database, spies: list[Any]) -> None:
+    """Nobody writes meanwhile: the first whose time is over ends the wait of all, in one commit."""
+    before = spies[0].commits
+    long, short = await _handed_over(db.run(set_key("long"), within_s=600), db.run(set_key("short"), within_s=0.01))
+    await asyncio.wait_for(asyncio.gather(long, short), 1)
+    assert spies[0].commits - before == 1
+
+
+async def test_who_is_hurried_while_a_look_goes_on_waits_no_longer(
+    db: Database, executor: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    """The look has it in its batch, writes nothing, and gives it back: the hurry is not forgotten."""
+    go = threading.Event()
+    executor.submit(go.wait)
+    (patient,) = await _handed_over(db.run(set_key("patient"), within_s=600))
+    (look,) = await _handed_over(db.run(lambda c: c.execute("SELECT 1").fetchone()))
+    await asyncio.sleep(0)
+    db.hurry()
+    go.set()
+    await asyncio.wait_for(asyncio.gather(patient, look), 1)
+    assert "patient" in keys(tmp_path / "billing.db")
+
+
+async def test_who_went_along_with_a_commit_that_failed_still_waits() -> None:
+    """The disk is full for the one that could not wait; the other is written when there is room, and told then."""
+    pytest.importorskip("apsw", reason="the disk that can be full is an apsw VFS")
+    from tests.site.disk import Disk
+
+    disk = Disk()
+    with ThreadPoolExecutor(1) as executor:
+        database = await Database.open(Path("billing.db"), disk.connect, executor)
+        (patient,) = await _handed_over(database.run(set_key("patient"), within_s=600))
+        disk.full = True
+        with pytest.raises(StoreError):
+            await database.run(set_key("urgent"))
+        disk.full = False
+        assert not patient.done()
+        await database.run(set_key("later"))
+        await asyncio.wait_for(patient, 1)
+        assert await database.run(lambda c: (get(c, "urgent"), get(c, "patient"))) == (None, "1")
+        await database.close()
+    disk.close()
+
+
+async def test_the_end_waits_for_nobodys_patience(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """What was handed over is written before the database closes."""
+    database = await Database.open(tmp_path / "b.db", connect, executor)
+    (patient,) = await _handed_over(database.run(set_key("patient"), within_s=600))
+    await asyncio.wait_for(database.close(), 5)
+    await patient
+    assert "patient" in keys(tmp_path / "b.db")
+
+
 async def test_a_cancelled_caller_undoes_nothing(db: Database, tmp_path: Path) -> None:
     """Its transaction was handed over: it is committed, and the writer goes on."""
     caller = asyncio.create_task(db.run(set_key("cancelled")))

@@ -83,7 +83,7 @@ def test_a_local_entry_stays_local(db: Connection) -> None:
     entry = journal.append(db, replace(STOP, state="local"))
     journal.done(db, entry)
     journal.mark_sent(db, entry)
-    assert [row.state for row in journal.of_transaction(db, "box1", 7)] == ["local"]
+    assert [row.state for row in journal.bounds_of(db, "box1", 7)] == ["local"]
 
 
 def test_starts_that_a_kill_left_without_an_answer(db: Connection) -> None:
