@@ -62,14 +62,14 @@ class Toll:
         return self.lost == 0 and not self.broken
 
 
-class WeakConnection:
-    """The same connection without the sync at each commit: what WAL with synchronous=NORMAL does."""
+class OtherConnection:
+    """The same connection with one pragma other than the store sets it."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, pragma: str, other: str) -> None:
+        self._connection, self._pragma, self._other = connection, pragma, other
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
-        return self._connection.execute(sql.replace("synchronous=FULL", "synchronous=NORMAL"), parameters)
+        return self._connection.execute(self._other if self._pragma in sql else sql, parameters)
 
     def executemany(self, sql: str, rows: Any, /) -> None:
         self._connection.executemany(sql, rows)
@@ -135,10 +135,15 @@ class _Life:
         self._disk, self._signer, self._ledger, self._weak = disk, signer, ledger, weak
         self._clock: SimClock
         self._random = Random(source.random())
+        self._writes_back = source.random() < 0.5
 
     def _connect(self, path: Path) -> Connection:
         connection: Connection = self._disk.connect(path)
-        return WeakConnection(connection) if self._weak else connection
+        if self._weak:  # no sync at each commit: what WAL with synchronous=NORMAL does
+            connection = OtherConnection(connection, "PRAGMA synchronous=", "PRAGMA synchronous=NORMAL")
+        if self._writes_back:  # a life is too short for the store's own thousand pages
+            connection = OtherConnection(connection, "PRAGMA wal_autocheckpoint=", "PRAGMA wal_autocheckpoint=20")
+        return connection
 
     async def _begin(self) -> tuple[Database, Identity, Tracker]:
         self._clock = SimClock(asyncio.get_running_loop(), EPOCH_MS)
