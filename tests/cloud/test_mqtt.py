@@ -176,6 +176,34 @@ async def test_the_brokers_receive_maximum_is_kept(fake: Callable[..., object]) 
     assert connection.room == 0
 
 
+async def test_only_so_many_bytes_are_under_way(fake: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a thin line a hundred long records would not be confirmed in time; a single one may always go."""
+    monkeypatch.setattr(mqtt, "MAX_UNCONFIRMED_BYTES", 100)
+    go = asyncio.Event()
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await packet(reader)
+        writer.write(CONNACK_OK)
+        await go.wait()
+        first = await packet(reader)
+        writer.write(b"\x40\x02" + first[5:7])
+        await reader.read()
+        writer.close()
+
+    connection, sock = await fake(late)  # type: ignore[misc]
+    await connection.open(sock, None, None)
+    assert connection.room == mqtt.MAX_UNCONFIRMED
+    assert connection.publish("t", b"x" * 120)
+    assert connection.room == 0
+    assert not connection.publish("t", b"y")
+    go.set()
+    async with asyncio.timeout(2):
+        while connection.room == 0:  # noqa: ASYNC110 - a broker's answer on a real wire
+            await asyncio.sleep(0.005)
+    assert [connection.publish("t", b"z" * 40) for _ in range(3)] == [True, True, False]
+    connection.abort("enough")
+
+
 async def test_a_broker_that_confirms_nothing_is_left(
     fake: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,14 @@ INITIAL_CREDIT = 20
 ANSWER_MS = 2000
 """Beside the CALL timeout, after which the gateway answers for the central system."""
 
+RECORDS_A_SECOND = 32
+"""Nineteen thousand in ten minutes of a line with half a second there and back (reference/ops.md); not counted are the
+seconds in which none comes, when the line is down or nothing waits."""
+
 COMMAND_MS = 20_000
+SETTLING_S = 30
+"""So many seconds hold few records: the first and last of a connection, each event of now."""
+
 SETTLED_MS = 30_000
 """So long after a start everybody is connected again."""
 
@@ -95,6 +102,10 @@ def _records(evidence: Evidence, back_ms: int, notes: Notes) -> int:
     arrived = [int(at_ms) for ts, at_ms in rows if datetime.fromisoformat(ts).timestamp() * 1000 < back_ms]
     notes.figure("records that had waited", len(arrived))
     notes.figure("stored in", f"{(max(arrived, default=back_ms) - back_ms) / 1000:.0f} s")
+    busy_s = len({at_ms // 1000 for at_ms in arrived})
+    notes.figure("in seconds with records", busy_s)
+    enough_s = len(arrived) / RECORDS_A_SECOND + SETTLING_S
+    notes.expect(busy_s <= enough_s, f"{len(arrived)} records came over {busy_s} s, {enough_s:.0f} s are enough")
     return max(arrived, default=0)
 
 

@@ -33,6 +33,7 @@ def test_two_days_without_the_internet_arrive_whole_and_in_measure() -> None:
     assert int(drain["messages that had waited"]) > 50
     assert int(drain["records that had waited"]) > 192 + 20
     assert int(thinned["thinned"]) > 500
+    assert int(drain["records at once"].split()[0]) > 20, "the cloud's credit is used, not only the first window"
 
 
 @pytest.mark.parametrize("days", [1, 14, 30])
