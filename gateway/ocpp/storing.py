@@ -50,8 +50,10 @@ class Storing:
         self._tell_thinned(db, action, stamp)
         if action.thin and action.transaction_id is not None:
             quarter = action.at_ms // QUARTER_MS
-            keep = action.always_keep
-            if not thinned.count(db, self.charger, action.transaction_id, quarter, always_keep=keep):
+            kept = thinned.count(
+                db, self.charger, action.transaction_id, quarter, frame=action.frame, always_keep=action.always_keep
+            )  # fmt: skip
+            if not kept:
                 return act.Appended(None)
         entry = journal.append(db, self._new_entry(action, stamp))
         if action.stops is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from gateway.model import Connection
@@ -18,19 +19,38 @@ class ThinnedRow:
     kept: int
 
 
+LOOK_BACK = 96
+"""Quarter hours (a day) in which a message is recognised that was counted and whose answer was lost."""
+
 _THIS = "quarter = ? AND charger = ? AND transaction_id = ?"
 
 
-def count(db: Connection, charger: str, transaction_id: int, quarter: int, *, always_keep: bool) -> bool:
-    """Count one message; True where it is to be kept: the first of its quarter hour, or one that always is."""
+def count(
+    db: Connection, charger: str, transaction_id: int, quarter: int, *, frame: str, always_keep: bool
+) -> bool:  # fmt: skip
+    """Count one message; True where it is to be kept: the first of its quarter hour, or one that always is.
+
+    A charger has one message at a time on its way: the one that was counted last may come again to the byte, and is
+    not counted again.
+    """
     key = (quarter, charger, transaction_id)
-    row = db.execute(f"SELECT told FROM thinned WHERE {_THIS}", key).fetchone()
-    if row is None:
-        db.execute("INSERT INTO thinned VALUES (?, ?, ?, 1, 1, 0)", key)
+    which = hashlib.sha256(frame.encode()).hexdigest()[:16]
+    newest = db.execute(
+        "SELECT quarter, told, newest FROM thinned WHERE quarter BETWEEN ? AND ? AND charger = ? "
+        "AND transaction_id = ? ORDER BY quarter DESC LIMIT 1",
+        (quarter - LOOK_BACK, *key),
+    ).fetchone()
+    if newest is not None and newest[2] == which:
+        return False
+    if newest is None or newest[0] != quarter:
+        db.execute("INSERT INTO thinned VALUES (?, ?, ?, 1, 1, 0, ?)", (*key, which))
         return True
     # The usual case changes one page: what the index of the untold rests on is left alone.
-    db.execute(f"UPDATE thinned SET received = received + 1, kept = kept + ? WHERE {_THIS}", (int(always_keep), *key))
-    if row[0]:
+    db.execute(
+        f"UPDATE thinned SET received = received + 1, kept = kept + ?, newest = ? WHERE {_THIS}",
+        (int(always_keep), which, *key),
+    )
+    if newest[1]:
         db.execute(f"UPDATE thinned SET told = 0 WHERE {_THIS}", key)
     return always_keep
 

@@ -57,13 +57,14 @@ def test_after_weeks_everybodys_counts_are_one_page(disk: Disk) -> None:
     db = open_on(disk)
     for quarter in WEEKS:
         for box in BOXES:
-            thinned.count(db, box, 2**31 - 1 - BOXES.index(box), quarter, always_keep=False)
+            thinned.count(db, box, 2**31 - 1 - BOXES.index(box), quarter, frame=f"{quarter}", always_keep=False)
         thinned.take_closed(db, quarter)
     last = WEEKS[-1]
 
     def count(boxes: list[str]) -> None:
         for box in boxes:
-            thinned.count(db, box, 2**31 - 1 - BOXES.index(box), last, always_keep=False)
+            frame = f"one of {len(boxes)}"
+            thinned.count(db, box, 2**31 - 1 - BOXES.index(box), last, frame=frame, always_keep=False)
 
     assert cost(disk, db, lambda: count(BOXES[:1])) == PAGE
     assert cost(disk, db, lambda: count(BOXES)) <= 2 * PAGE, "at the seam of two pages"
@@ -73,7 +74,7 @@ def test_a_quarter_hour_of_everybody_is_told_in_few_pages(disk: Disk) -> None:
     """The first message after it tells those of all: 20 events lie side by side in the lane."""
     db = open_on(disk)
     for box in BOXES:
-        thinned.count(db, box, 7, 1000, always_keep=False)
+        thinned.count(db, box, 7, 1000, frame="m", always_keep=False)
     storing = Storing("box1", Identity("gw", "e" * 32, 1), iter([f"rid-{n}" for n in range(99)]).__next__)
     at_ms = 1001 * QUARTER_MS
     append = act.Append(
@@ -109,5 +110,7 @@ def test_what_was_counted_before_the_update_is_still_there(tmp_path: Path) -> No
         for statement in _statements(sql):
             db.execute(statement)
     assert thinned.take_closed(db, 2000) == [thinned.ThinnedRow("box2", 8, 1001, 3, 2)]
-    assert not thinned.count(db, "box1", 7, 1000, always_keep=False), "it is known, and its first one was kept"
+    assert not thinned.count(db, "box1", 7, 1000, frame="m", always_keep=False), (
+        "it is known, and its first one was kept"
+    )
     db.close()

@@ -7,9 +7,10 @@ CREATE TABLE thinned_by_quarter (  -- MeterValues received and kept while the CS
   received INTEGER NOT NULL,
   kept INTEGER NOT NULL,
   told INTEGER NOT NULL,           -- 1 when it stands in the event lane
+  newest TEXT NOT NULL,            -- which message was counted last: it comes again where its answer was lost
   PRIMARY KEY (quarter, charger, transaction_id)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO thinned_by_quarter SELECT quarter, charger, transaction_id, received, kept, told FROM thinned;
+INSERT INTO thinned_by_quarter SELECT quarter, charger, transaction_id, received, kept, told, '' FROM thinned;
 DROP TABLE thinned;
 ALTER TABLE thinned_by_quarter RENAME TO thinned;
 CREATE INDEX thinned_untold ON thinned (quarter) WHERE told = 0;
