@@ -259,7 +259,8 @@ def _standing(
     if draw is None:
         counted_ma = max(counted_ma, cars_of.unseen_ma(car))
     if not one.connected:
-        return Standing(one, "lost", every, counted_ma, draw, told_ma=told_ma)
+        # Its car may have left: where nobody reads it, nothing says that it draws anything.
+        return Standing(one, "lost", every, counted_ma, draw, told_ma=told_ma if draw is not None else 0)
     gone = one.status in CAR_GONE
     if gone:
         # Its stop is on the way: the next car may begin under the fallback, on every phase. What is drawn counts too.
@@ -286,7 +287,7 @@ def _seat(plant: Plant, state: State, one: Standing, car: Car, now_s: float) -> 
 
 def _most(one: Standing) -> PhaseMa:
     """What a connector that nobody reads is taken to draw where the house is reckoned as the rest of a total: not more
-    than it was told. What it is reserved beyond that must not make the house smaller."""
+    than it was told, and nothing where its link is lost too. What it is reserved must not make the house smaller."""
     ma, on = one.counted_ma if one.told_ma is None else one.told_ma, one.phases
     return ma if 0 in on else 0, ma if 1 in on else 0, ma if 2 in on else 0
 

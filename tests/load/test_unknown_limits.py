@@ -206,3 +206,18 @@ async def test_after_a_restart_a_box_that_may_hold_0_is_not_told_its_fallback_be
         await building.run(110, lambda: not_above(building, 12000))
         await building.run(60, lambda: not_above(building, 12000))
         assert waits.limits[-1][1] >= 6000, "what others held has ended"
+
+
+async def test_a_car_that_may_have_left_a_lost_box_does_not_make_the_house_smaller() -> None:
+    """Seed 60109: the box's link was away and its meter unreadable when its car left. As if the car still drew, the
+    house looked smaller by as much, and others were given the fallback under which the next car begins."""
+    async with living(connector("a", fallback_ma=6000), connector("b")) as building:
+        building.house_ma = (20000, 20000, 20000)
+        await charging(building, "a", "b")
+        box = building.boxes[connector("a", fallback_ma=6000).ref]
+        box.connected = False
+        building.silent.add("m-a")
+        box.wants_ma = 0
+        await building.run(60)
+        await building.run(200, fits(building))
+        assert building.boxes[connector("b").ref].drawn_ma >= 6000
