@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from simulators.judge.evidence import Evidence
+from simulators.judge.hidden import HELD_MS
 from simulators.judge.records import sessions
 from simulators.judge.times import QUARTER_MS, parse_utc
 
@@ -22,9 +23,6 @@ gateway that dies before has not kept the old register."""
 KNOWN_MS = 25_000
 """The new meter's first good reading: two cycles until its level has contradicted and its serial number is read, one
 until a second reading agrees; 10 s for a bus that others keep busy. Silences and deaths come on top."""
-
-HELD_MS = 60_000
-"""A new level of a meter that tells no serial number is believed only when it has held for a minute (operations.md)."""
 
 
 def is_doubted(evidence: Evidence, meter: str, at_ms: int) -> bool:

@@ -22,6 +22,10 @@ MS_PER_HOUR = 3_600_000
 LIVE_SHARE, LIVE_SPARE_WH = 1.1, 3
 """The instants of two readings and the steps of the register are known so well while the meter is being read."""
 
+HELD_MS = 60_000
+"""A new level of a meter that tells no serial number is believed only when it has held for a minute (operations.md). A
+gateway that dies before has kept nothing of it."""
+
 SAVED_MS, START_SPARE_WH = 70_000, 200
 """A gateway that was away knows the register of at most so long before its death, and has this to spare."""
 
@@ -38,6 +42,11 @@ def is_hidden(evidence: Evidence, told: Occurrence) -> bool:
         return False
     (since_ms, low_wh), (until_ms, high_wh) = before[0], after[0]
     there = any(since <= since_ms and until_ms <= until for since, until in evidence.lives)
+    died_ms = min((until for _, until in evidence.lives if until >= told.at_ms), default=evidence.end_ms)
+    starts = [since for since, _ in evidence.lives if since > died_ms]
+    if there and starts and died_ms < told.at_ms + HELD_MS:
+        again = evidence.rows("truth.db", f"{sql} >= ? ORDER BY at_ms LIMIT 1", (meter, starts[0]))
+        (until_ms, high_wh), there = (again or after)[0], False
     away_ms, share, spare_wh = (0, LIVE_SHARE, LIVE_SPARE_WH) if there else (SAVED_MS, 1.0, START_SPARE_WH)
     may_wh = _carries_w(evidence, meter) * share * (until_ms - since_ms + away_ms) / MS_PER_HOUR + spare_wh
     return bool(0 <= advanced_wh(evidence, meter, int(high_wh) - int(low_wh)) <= may_wh)
