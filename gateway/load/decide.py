@@ -111,6 +111,8 @@ class State:
     connected: frozenset[ConnectorRef] = frozenset()
     seen: frozenset[ConnectorRef] = frozenset()
     told: frozenset[str] = frozenset()
+    strays: Mapping[ConnectorRef, float] = field(default_factory=dict)
+    """Since when a connector without a transaction draws more than its fallback."""
     standings: tuple[Standing, ...] = ()
     rooms: tuple[Room, ...] = ()
 
@@ -139,6 +141,7 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
         connected=connected,
         seen=state.seen | connected,
         told=state.told,
+        strays=state.strays,
         rooms=rooms,
     )
     if _awaits_meters(plant, state, inputs):

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from gateway.load.books import TOLERANCE_MA
 from gateway.load.capacity import Node, Sight
 from gateway.load.circuits import amperes
 from gateway.load.decide import Plant, Standing, State
-from gateway.model import Event, LimitOutcome, Severity
+from gateway.load.foreign import ZERO
+from gateway.model import ConnectorRef, Event, LimitOutcome, Severity
 
 QUIET_S = 60.0
 """After our start meters and chargers appear one by one; nothing is called lost before this."""
+STRAY_S = 30.0
+"""A car without a transaction is given as long as one that has a limit."""
 HIGH_S = 60.0
 HIGH_PERCENT = 110
 
@@ -21,6 +25,9 @@ def notices(plant: Plant, state: State, now_s: float) -> tuple[State, list[Event
     nodes = _high(plant, state, now_s)
     if nodes != state.nodes:
         state = replace(state, nodes=nodes)
+    strays = _strays(state, now_s)
+    if strays != state.strays:
+        state = replace(state, strays=strays)
     found = dict(_conditions(plant, state, now_s))
     if found.keys() == state.told:
         return state, []
@@ -36,6 +43,14 @@ def _high(plant: Plant, state: State, now_s: float) -> tuple[Node, ...]:
         since_s = None if not high else now_s if node.high_since_s is None else node.high_since_s
         nodes.append(node if since_s == node.high_since_s else replace(node, high_since_s=since_s))
     return tuple(nodes)
+
+
+def _strays(state: State, now_s: float) -> dict[ConnectorRef, float]:
+    return {
+        one.state.ref: state.strays.get(one.state.ref, now_s)
+        for one in state.standings
+        if one.role == "idle" and one.draw is not None and max(one.draw) > one.counted_ma + TOLERANCE_MA
+    }
 
 
 def _conditions(plant: Plant, state: State, now_s: float) -> Iterator[tuple[str, Event]]:
@@ -60,6 +75,8 @@ def _conditions(plant: Plant, state: State, now_s: float) -> Iterator[tuple[str,
     for one in state.standings:
         if one.role not in ("claim", "idle", "leaving"):
             yield from _charger(plant, state, one, now_s)
+        elif now_s - state.strays.get(one.state.ref, now_s) >= STRAY_S:
+            yield _stray(one)
 
 
 def _meter(plant: Plant, number: int, sight: Sight) -> Event:
@@ -98,6 +115,17 @@ def _charger(plant: Plant, state: State, one: Standing, now_s: float) -> Iterato
     car = state.cars.get(one.state.ref)
     if car is not None and one.role == "unanswered":
         yield f"limit_unanswered:{ref}", _unanswered(ref, car.book.trouble, one.counted_ma)
+
+
+def _stray(one: Standing) -> tuple[str, Event]:
+    """Also a car whose start could not be written: no limit of ours can hold it."""
+    ref = str(one.state.ref)
+    cause = (
+        f"it draws {amperes(max(one.draw or ZERO))} without a transaction, where its fallback allows "
+        f"{amperes(one.counted_ma)}; that much is reserved"
+    )
+    step = "check that the box charges nobody without a card, and that it keeps its TxDefaultProfile"
+    return f"charger_disobedient:{ref}", Event("charger_disobedient", ref, cause, step, Severity.ERROR, keep=True)
 
 
 def _unanswered(ref: str, trouble: LimitOutcome | None, counted_ma: int) -> Event:

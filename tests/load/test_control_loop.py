@@ -305,6 +305,26 @@ async def test_a_box_that_ignores_its_limit_is_told_once_and_the_others_make_roo
         assert building.shown("a")["reason"] != "disobedient"
 
 
+async def test_a_box_that_draws_more_than_its_fallback_without_a_transaction_is_told_and_the_others_make_room() -> None:
+    """Seed 62000: the start of its transaction could not be written, and nobody was told what it drew."""
+    async with living(connector("a", fallback_ma=6000), connector("b"), circuits=[circuit(limit_a=40)]) as building:
+        await charging(building, "b")
+        stray = building.boxes[connector("a").ref]
+        stray.own_ma = 6900
+        await building.run(60, fits(building))
+        assert "charger_disobedient" not in building.kinds(), "less than 1 A above it"
+        stray.own_ma = 20000
+        await building.run(25)
+        assert "charger_disobedient" not in building.kinds()
+        await building.run(60)
+        told = [event for event in building.events if event.kind == "charger_disobedient"]
+        assert [(event.subject, "20.0 A without a transaction" in event.cause) for event in told] == [("a/1", True)]
+        assert max(building.loads("house")) <= 40000
+        stray.own_ma = 0
+        await building.run(10)
+        assert building.kinds().count("charger_disobedient_over") == 1
+
+
 async def test_an_unused_offer_is_given_to_others_and_given_back() -> None:
     async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=26, meter="grid")]) as building:
         building.house_ma = (2000, 2000, 2000)
