@@ -206,18 +206,18 @@ FAMILIES: dict[str, tuple[float, dict[str, tuple[float, float]]]] = {
             "strangers": (10, 60),
         },
     ),
+    "clock": (0.005, {"clock_wrong": (60, 600)}),
 }
 """Name of the random stream -> how many of them come on each fault of `FAULT_KINDS`, and the kinds with durations.
 
 A family of its own, so that what is added here leaves the faults of a seed where they were.
 """
 
-ADDED_KINDS = {"clock_wrong": (60.0, 600.0)}
-"""These come where they are asked for (`--add`)."""
+FIRST_START_WRONG = 0.05
+"""Of all houses so many begin with a wrong clock, where anything goes wrong at all."""
 
 ALL_KINDS = {
     **FAULT_KINDS,
-    **ADDED_KINDS,
     **{kind: lasts for _, kinds in FAMILIES.values() for kind, lasts in kinds.items()},
 }
 
@@ -259,6 +259,7 @@ def make_plan(seed: int, hours: float, chargers: int, faults_per_hour: float = 4
     faults = _faults(Random(f"{seed}/faults"), boxes, seconds, faults_per_hour)
     for family, (share, kinds) in FAMILIES.items():
         faults += _more_faults(Random(f"{seed}/{family}"), kinds, boxes, seconds, share * faults_per_hour)
+    faults += _first_start(Random(f"{seed}/first start"), faults_per_hour)
     return Plan(
         seed, seconds, epoch_ms, house_fuse_a, garage_fuse_a, house_worst_a, boxes, visits, faults, house_fuse, crowded
     )
@@ -364,6 +365,15 @@ def _more_faults(
         lasts_s = min(random.uniform(*kinds[kind]), seconds - SETTLE_S + 60 - at_s)
         faults.append(Fault(round(at_s, 1), kind, round(lasts_s, 1), random.choice(boxes).name, random.random()))
     return tuple(faults)
+
+
+def _first_start(random: Random, per_hour: float) -> tuple[Fault, ...]:
+    """The clock of a new house was never set."""
+    if not per_hour or random.random() >= FIRST_START_WRONG:
+        return ()
+    return (
+        Fault(0.0, "clock_wrong", round(random.uniform(*FAMILIES["clock"][1]["clock_wrong"]), 1), "", random.random()),
+    )
 
 
 def weather(plan: Plan, seconds: int) -> Weather:
