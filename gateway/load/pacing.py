@@ -225,7 +225,9 @@ def _raises(
         if all(free[link] >= missing_ma for link in seat.links):
             commands.append(_command(seat, seat.connector.min_ma, raising=True))
             _take(seat, missing_ma, free, added, now_s)
-    more = [seat for seat in rising if seat.current_ma]
+    # Who has not followed a reduction yet counts with what was before it, and is not told that again while that is too
+    # much.
+    more = [seat for seat in rising if seat.current_ma and all(free[link] >= 0 for link in seat.links)]
     shares = [Share(seat.links, seat.counted_ma, max(seat.counted_ma, seat.target_ma)) for seat in more]
     capacity = [max(0, room) for room in free]
     for share in shares:

@@ -100,6 +100,21 @@ def test_room_that_goes_in_between_starts_the_ten_seconds_anew() -> None:
         assert paced.commands == ()
 
 
+def test_a_reduction_that_is_not_felt_yet_is_not_taken_back_while_the_circuit_is_too_full() -> None:
+    """Seed 683: three boxes were told 8 A, and 9.3 A before they had come down from 10 A, beside one that had left."""
+    one = limited(8000, 0.0)
+    told: list[tuple[int, int]] = []
+    for second in range(100, 130):
+        taken_ma = 49_900 if second < 120 else 40_000
+        seat = Seat(BOX, one, (0, 1, 2), 10_000, Grant(9300, "fuse"))
+        paced = pace([seat], Bounds((taken_ma,) * 3, (40_000,) * 3, (40_000,) * 3), (), float(second), 1000.0)
+        one = paced.cars[BOX.ref]
+        told += [(second, command.limit_ma) for command in paced.commands]
+        if told:
+            break
+    assert told == [(120, 9300)]
+
+
 def test_a_circuit_that_stays_above_its_limit_blames_the_house_for_what_nobody_can_read() -> None:
     """A car without a meter may draw 10 A and draws 6: the house seems 4 A smaller than it is, for 8 s."""
     one = circuit(limit_a=30, meter="grid")
