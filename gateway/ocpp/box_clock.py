@@ -30,6 +30,10 @@ class BoxClock:
         if said_ms is not None:
             self._offsets_ms.append(said_ms - round(now.monotonic_s * 1000))
 
+    def knows(self, now: Now) -> bool:
+        """Whether what is written into a profile is the box's time, as far as anybody can know."""
+        return now.sure or bool(self._offsets_ms)
+
     def now_ms(self, now: Now) -> int:
         """The time to write into a profile: ours, where somebody has compared it; else the box's, where it is known."""
         if now.sure or not self._offsets_ms:

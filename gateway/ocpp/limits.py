@@ -77,6 +77,11 @@ class Limits:
         if transaction is None:
             core.do(LimitDone(order.ticket, LimitOutcome.REFUSED))
             return
+        if order.limit_ma < connector.fallback_ma and not core.box_clock.knows(core.now):
+            # Past or still to come for the box, it would only end the limit that holds now: it charges by its fallback.
+            self._ask_time(order.connector)
+            core.do(LimitDone(order.ticket, LimitOutcome.ABSENT))
+            return
         profile = limit_profile(
             order.connector, transaction.local_id, order.limit_ma, connector.phases, core.dialect,
             core.box_clock.now_ms(core.now), order.duration_s,
@@ -96,6 +101,15 @@ class Limits:
         if confirmed:
             self._in_force[order.connector] = (order.limit_ma, until_ms)
         self._core.do(LimitDone(order.ticket, LimitOutcome.CONFIRMED if confirmed else LimitOutcome.REFUSED))
+
+    def _ask_time(self, connector: int) -> None:
+        """Its status bears the time; where it may not be asked, its next meter values do."""
+        core = self._core
+        if core.dialect.ask_status:
+            core.call(
+                core.to_charger, core.version.trigger_status(connector), Priority.OWN,
+                lambda answer: None, lambda loss: None, slot=f"status {connector}",
+            )  # fmt: skip
 
     # Transactions that the CSMS refused after they had begun
 

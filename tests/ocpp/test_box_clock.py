@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.model import LimitOutcome
 from gateway.ocpp import actions as act
 from gateway.ocpp.box_clock import KEPT, BoxClock
 from gateway.ocpp.times import parse_utc, utc_text
@@ -19,9 +20,9 @@ def _status(message_id: str, box_ms: int) -> list[Any]:
     return [2, message_id, "StatusNotification", said]
 
 
-def _begin_of_a_limit(bench: Bench) -> int:
+def _begin_of_a_limit(bench: Bench, limit_ma: int = 0) -> int:
     bench.take("charger")
-    bench.feed(act.SetLimit(1, 1, 0, 120, raising=False))
+    bench.feed(act.SetLimit(1, 1, limit_ma, 120, raising=False))
     [asked] = [frame for frame in bench.take("charger") if frame[2] == "SetChargingProfile"]
     begin_ms = parse_utc(asked[3]["csChargingProfiles"]["chargingSchedule"]["startSchedule"])
     assert begin_ms is not None
@@ -30,7 +31,7 @@ def _begin_of_a_limit(bench: Bench) -> int:
 
 def _charging(off_ms: int, *, sure: bool) -> Bench:
     """A car charges; our clock is off by so much, the box's is right."""
-    bench = Bench().accepted()
+    bench = Bench(ask_status=True).accepted()
     bench.off_ms, bench.sure = off_ms, sure
     bench.say("charger", start())
     bench.say("csms", started("s1", 5))
@@ -46,6 +47,30 @@ def test_a_limit_begins_now_for_the_box_though_our_clock_is_half_a_day_off(off_m
     assert abs(_begin_of_a_limit(bench) - bench.utc_ms) <= 1000
 
 
+def test_a_limit_below_the_fallback_waits_until_somebody_has_told_the_time() -> None:
+    """Seed 10099: three days ahead, 0 A began three days later for the box, and ended the 0 A that held."""
+    bench = _charging(HALF_A_DAY_MS, sure=False)
+    bench.open("charger")  # what it said before does not count on a new line
+    bench.take("charger")
+    bench.feed(act.SetLimit(7, 1, 0, 120, raising=False))
+    [asked] = bench.take("charger")
+    assert (asked[2], bench.limits[7]) == ("TriggerMessage", LimitOutcome.ABSENT)
+    bench.say("charger", [3, asked[1], {"status": "Accepted"}])
+    bench.say("charger", _status("t9", bench.utc_ms))
+    assert abs(_begin_of_a_limit(bench) - bench.utc_ms) <= 1000
+
+
+def test_a_limit_of_the_fallback_and_more_is_safe_at_any_time() -> None:
+    """A box for which it has not begun draws its fallback, which is no more."""
+    bench = _charging(HALF_A_DAY_MS, sure=False)
+    bench.open("charger")
+    bench.take("charger")
+    bench.feed(act.SetLimit(7, 1, 16_000, 120, raising=False))
+    [asked] = bench.take("charger")
+    bench.say("charger", [3, asked[1], {"status": "Accepted"}])
+    assert (asked[2], bench.limits[7]) == ("SetChargingProfile", LimitOutcome.CONFIRMED)
+
+
 def test_what_the_box_says_does_not_count_where_our_clock_is_known_to_be_right() -> None:
     """Boxes write local time as if it were UTC, and know better by themselves."""
     bench = _charging(0, sure=True)
@@ -59,7 +84,7 @@ def test_after_a_boot_only_what_the_box_says_since_counts() -> None:
     bench.say("charger", _status("t1", bench.utc_ms))
     bench.say("charger", [2, "b2", "BootNotification", {"chargePointVendor": "x", "chargePointModel": "y"}])
     bench.say("csms", [3, "b2", {"status": "Accepted", "currentTime": utc_text(bench.utc_ms), "interval": 300}])
-    assert abs(_begin_of_a_limit(bench) - bench.utc_ms - HALF_A_DAY_MS) <= 1000
+    assert abs(_begin_of_a_limit(bench, 16_000) - bench.utc_ms - HALF_A_DAY_MS) <= 1000
 
 
 def test_what_a_box_kept_and_sends_later_does_not_turn_its_clock_back() -> None:

@@ -122,6 +122,16 @@ def test_a_raise_fits_beside_a_box_that_cannot_hold_0_where_its_meter_shows_it(p
     assert bool(place.found()) is not silent
 
 
+@pytest.mark.parametrize("ampere", [0.0, 7.0])
+def test_a_lower_limit_is_no_raise_for_a_box_that_cannot_hold_0(place: Place, ampere: float) -> None:
+    """From then on it counts with what its car still draws by the limit before."""
+    other, box = place.boxes["box1"], place.boxes["box2"]
+    other.told_ma, box.told_ma, box.draw_ma, box.quirk = 14_000, 6_000, 10_400, "no_zero"
+    place.live(60)
+    place.give("box2", ampere)
+    assert bool(place.found()) == (ampere > 6)
+
+
 def test_a_raise_fits_also_beside_a_box_that_disobeys(place: Place) -> None:
     place.boxes["box2"].disobeys, place.boxes["box2"].draw_ma = True, 10_000
     place.live(10)

@@ -83,12 +83,15 @@ class Watch:
         def installed(connector: int, text: dict[str, Any]) -> str | None:
             now_ms = self._clock.utc_ms()
             before_ma = max(_may_ma(charger, now_ms), self._promised_ma(charger.name, text, now_ms))
+            limit_ma = charger.limit_ma(now_ms)
             why = install(connector, text)
             if why is None and text.get("chargingProfilePurpose") == "TxProfile":
                 self._limit(charger, text)
                 self._promise(charger, text, now_ms)
                 self._given = charger
-                self._raised(charger, before_ma)
+                # Who cannot hold 0 A counts with what it draws from then on, and that may be more than its last limit.
+                if charger.limit_ma(now_ms) > limit_ma:
+                    self._raised(charger, before_ma)
                 self._given = None
             return why
 
