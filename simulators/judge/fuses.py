@@ -1,7 +1,8 @@
 """I1p: no fuse opens, overload is short while the gateway lives, and alone every box keeps to its fallback.
 
 Bounds of design section 6: above 1.00 of the limit at most 25 s per event, 35 s with a silent meter, 45 s with a lost
-charger; above 1.45 at most 5 s; from 150 s after the gateway's death the fallback, before it the last confirmed limit.
+or disobedient charger; above 1.45 at most 5 s; from 150 s after the gateway's death the fallback, before it the last
+confirmed limit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ LOOKS_MS = 2_000
 
 NEVER_MS = 10**15
 TOLERANCE_MA = 100
+ABOVE_MA = 1000
+"""By more than this above its limit a box is called disobedient."""
 ADJACENT_MS = 150_000
 """A lost charger or a silent meter explains an overload for so long after it is back."""
 
@@ -84,7 +87,27 @@ def _bound(evidence: Evidence, circuit: str, at_ms: int, seconds: float) -> int:
         return OVER_100_LOST_MS
     if near(evidence.spans("meter_silent", "meter_back", "meter"), place.meters_on(circuit)):
         return OVER_100_SILENT_MS
+    if until - at_ms > OVER_100_MS and _held_up(evidence, circuit, at_ms, until):
+        return OVER_100_LOST_MS
     return OVER_100_MS
+
+
+def _held_up(evidence: Evidence, circuit: str, at_ms: int, until_ms: int) -> bool:
+    """Whether a box on the circuit that cannot hold a small current drew more than it was told: a disobedient one."""
+    holds = {one.data["charger"]: int(one.data["ma"]) for one in evidence.told("charger_holds")}
+    limits = confirmed_limits(evidence)
+    for box in (evidence.place.boxes[name] for name in evidence.place.boxes_on(circuit) & holds.keys()):
+        small = [
+            one for one in in_force(box, limits.get(box.id, []), evidence.stated_ms) if one.limit_ma < holds[box.id]
+        ]
+        draws = evidence.rows(
+            "truth.db",
+            "SELECT at_ms, current_ma FROM draw WHERE charger = ? AND at_ms BETWEEN ? AND ?",
+            (box.id, at_ms, until_ms),
+        )
+        if any(ma > one.limit_ma + ABOVE_MA and one.since_ms <= ms < one.until_ms for ms, ma in draws for one in small):
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -293,6 +293,14 @@ def overload(run: Run, seconds: float, meter: str) -> None:
     over(run, "over_100", seconds, "12:21")
 
 
+def held_up(run: Run, holds_ma: int, seconds: float) -> None:
+    """box1 is told 0 A, and its car draws 6 A on: the house is overloaded meanwhile."""
+    tell(run, KILL - 60_000, "charger_holds", charger="box1", ma=holds_ma)
+    limit(run, "box1", "s-a-zero", KILL - 55_000, 1000, 0.0)
+    _draws(run, KILL - 55_000, KILL - 1000, 6_000)
+    run.fuse.append(("house", 3, KILL - 50_000, "over_100", seconds, 1.04))
+
+
 # I4, I10
 
 
@@ -452,6 +460,10 @@ PAIRS = (
          lambda run: overload(run, 35.5, "grid"), lambda run: overload(run, 35.7, "grid")),
     Pair("35 s with no other meter silent", ("I1p",), "26.0 s above 1.00",
          lambda run: overload(run, 25.5, "m1"), lambda run: overload(run, 26.0, "m1")),
+    Pair("45 s where a box cannot hold the 0 A that it was told", ("I1p",), "45.7 s above 1.00",
+         lambda run: held_up(run, 6000, 45.5), lambda run: held_up(run, 6000, 45.7)),
+    Pair("25 s where a box can hold what it was told", ("I1p",), "26.0 s above 1.00",
+         lambda run: held_up(run, 0, 25.5), lambda run: held_up(run, 0, 26.0)),
     Pair("an id that the CSMS gives twice", ("I4",), "came after the stop",
          lambda run: id_again(run, old_goes_on=False), lambda run: id_again(run, old_goes_on=True)),
     Pair("an id toward a charger is given once", ("I4",), "were both given transaction",
