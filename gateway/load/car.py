@@ -32,8 +32,8 @@ class Car:
     `demand_ma` caps the offer to what the car takes. `seen` are the building phases on which it drew. `over_s` is the
     instant of the first sample above what it was allowed, `over_ma` the largest draw since; `disobedient` follows from
     a second one; `good_s` is the first sample after it with which it obeys. `late`: its reduction should have been felt
-    by now. `unfelt_ma` is what it drew when it was last seen, if that was more than its limit, `follows` whether it was
-    ever seen to come down to one.
+    by now. `waited_s` is since when it waited before a turn of which it has had nothing yet. `unfelt_ma` is what it
+    drew when it was last seen, if that was more than its limit, `follows` whether it was ever seen to come down to one.
     """
 
     book: Book
@@ -47,6 +47,7 @@ class Car:
     seen: frozenset[int] = frozenset()
     charging_s: float | None = None
     room_s: float | None = None
+    waited_s: float | None = None
     over_s: float | None = None
     over_ma: int = 0
     disobedient: bool = False
@@ -73,7 +74,7 @@ def begin(transaction: int, connector: Connector, newest: Sample | None, now_s: 
 def observe(car: Car, connector: Connector, newest: Sample | None, now_s: float) -> Car:
     """Learn from the newest sample (None where it is missing or too old)."""
     limit_ma = books.in_force(car.book, now_s)
-    car = _started(car, limit_ma, now_s)
+    car = _begun(_started(car, limit_ma, now_s), limit_ma)
     if newest is None:
         return _asks(car, under_s=None, idle_s=None, demand_ma=None)
     draw_ma = max(newest.ma)
@@ -87,6 +88,13 @@ def _started(car: Car, limit_ma: int | None, now_s: float) -> Car:
     if not limit_ma:
         return car if car.started_s is None else replace(car, started_s=None)
     return replace(car, started_s=now_s) if car.started_s is None else car
+
+
+def _begun(car: Car, limit_ma: int | None) -> Car:
+    """Its turn has begun with the first limit above 0 that leaves, whether it is answered or not."""
+    if car.waited_s is None or not (limit_ma or car.book.wanted_ma):
+        return car
+    return replace(car, waited_s=None)
 
 
 def _demand(car: Car, connector: Connector, offered_ma: int | None, draw_ma: int, now_s: float) -> Car:
@@ -210,8 +218,16 @@ def claim(
 
 
 def turned(car: Car, grant: Grant, now_s: float) -> Car:
-    """The plan gave the car its turn, or took it. Only what the fuse takes is a pause that must last."""
+    """The plan gave the car its turn, or took it. Only what the fuse takes is a pause that must last.
+
+    A turn of which the car has had nothing - another did not make room for it - costs it neither its place in the queue
+    nor a pause.
+    """
     on = grant.limit_ma > 0
     if on == car.on:
         return car
-    return replace(car, on=on, since_s=now_s, paused=not on and grant.reason == "waiting")
+    if on:
+        return replace(car, on=True, since_s=now_s, paused=False, waited_s=car.since_s)
+    if car.waited_s is not None:
+        return replace(car, on=False, since_s=car.waited_s, paused=False, waited_s=None)
+    return replace(car, on=False, since_s=now_s, paused=grant.reason == "waiting")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from gateway.load import books, car
 from gateway.load.allocate import Grant
 from gateway.load.books import Answer
@@ -125,3 +127,35 @@ def test_a_circuit_that_stays_above_its_limit_blames_the_house_for_what_nobody_c
         node, found = room(node, one, 20000, total, [Draw((), (10000,) * 3, charging=True)], float(second))
         kept.append(found.keep[0])
     assert kept == [9000] * 8 + [0] * 4
+
+
+WAITS, BEGINS = Grant(0, "waiting", None, 1, 60.0), Grant(6000, "start")
+
+
+def waiting(since_s: float) -> Car:
+    """A car that has been told 0 A and waits."""
+    one = limited(0, since_s)
+    return replace(one, on=False, since_s=since_s)
+
+
+def test_a_turn_of_which_a_car_has_had_nothing_costs_it_neither_its_place_nor_a_pause() -> None:
+    """Another box did not make room for it: it has waited since it began to wait."""
+    one = seen(car.turned(waiting(100.0), BEGINS, 900.0), 901.0, 0)
+    assert (one.on, one.since_s) == (True, 900.0)
+    back = car.turned(one, WAITS, 940.0)
+    assert (back.on, back.since_s, back.paused) == (False, 100.0, False)
+    again = car.turned(seen(back, 941.0, 0), BEGINS, 1000.0)
+    assert car.turned(again, WAITS, 1040.0).since_s == 100.0
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_turn_that_has_begun_is_over_when_it_is_taken(answered: bool) -> None:
+    """Also where the box has not answered: it may have begun."""
+    one = car.turned(waiting(100.0), BEGINS, 900.0)
+    book = books.send(one.book, 6000, 901.0)
+    if answered:
+        answer = Answer(BOX.ref, 1, 6000, 901.0, 902.0, LimitOutcome.CONFIRMED)
+        book = books.answered(book, answer, 0, 1000.0)
+    one = seen(replace(one, book=book), 903.0, 0)
+    back = car.turned(one, WAITS, 940.0)
+    assert (back.on, back.since_s, back.paused) == (False, 940.0, True)

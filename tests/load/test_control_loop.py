@@ -182,6 +182,28 @@ async def test_two_boxes_that_share_one_minimum_take_turns_and_nobody_waits_long
         assert str(waiting["until"]).endswith("Z")
 
 
+async def test_who_had_to_make_room_and_does_not_obey_costs_nobody_the_place_in_the_queue() -> None:
+    """The longest waiting is told to begin, the other goes on with 6 A: he stays before whoever came later."""
+    boxes = [connector(name) for name in "abc"]
+    async with living(*boxes, circuits=[circuit(limit_a=12, meter="grid")]) as building:
+        await building.run(30)
+        holds = building.start("a")
+        holds.wants_ma = 6000
+        await building.run(60)
+        building.start("b")
+        await building.run(60)
+        building.start("c")
+        await building.run(60)
+        assert [building.shown(name)["position"] for name in "abc"] == [None, 1, 2]
+        holds.obeys = False
+        told: list[object] = []
+        await building.run(1000, lambda: told.append(building.shown("b")["reason"]))
+        assert "start" in told, "its turn came"
+        assert building.shown("a")["reason"] == "disobedient"
+        assert [building.shown(name)["position"] for name in "abc"] == [None, 1, 2]
+        assert all(limit_ma == 0 for name in "bc" for _, limit_ma, _ in building.boxes[connector(name).ref].limits)
+
+
 async def test_a_raise_waits_until_the_reduction_that_makes_room_is_confirmed_and_settled() -> None:
     async with living(connector("a"), connector("b"), circuits=[circuit(limit_a=32, meter="grid")]) as building:
         await charging(building, "a")
