@@ -26,7 +26,7 @@ _STATUSES = "ask statuses"
 
 
 class Asking:
-    """`status_known(connector)` says whether a connector has ever told its status."""
+    """`status_known(connector)` says whether a connector has told a status that still says something."""
 
     def __init__(self, core: Core, status_known: Callable[[int], bool]) -> None:
         self._core = core

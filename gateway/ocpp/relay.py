@@ -116,7 +116,7 @@ class Relay:
         self._registration = Registration(
             core, snapshot.known, snapshot.statuses, self._intake.replay.pump, self._charger_accepted
         )
-        self._asking = Asking(core, lambda connector: connector in self._registration.statuses)
+        self._asking = Asking(core, lambda connector: self._status(connector) is not None)
         self._unanswered = list(snapshot.unanswered)
         self._states: Sequence[ConnectorState] = ()
         """What the load manager was told last; empty where an event has come since."""
@@ -189,7 +189,7 @@ class Relay:
 
     def _connector(self, ref: ConnectorRef, now: Now) -> ConnectorState:
         running = self._core.charging(ref.connector)
-        status = self._registration.statuses.get(ref.connector)
+        status = self._status(ref.connector)
         begin_ms = running.start_ms if running else None
         return ConnectorState(
             ref=ref,
@@ -199,6 +199,12 @@ class Relay:
             csms_limit_ma=self._profiles.limit_ma(ref.connector, now.utc_ms, begin_ms),
             fallback_proven=self._limits.proven(ref.connector),
         )
+
+    def _status(self, connector: int) -> Status | None:
+        """Its newest status. What it told before the transaction that runs says nothing of it: what came after may have
+        been lost with our power, or with the link."""
+        status, running = self._registration.statuses.get(connector), self._core.charging(connector)
+        return None if status is not None and running is not None and status.at_ms < running.start_ms else status
 
     # Frames
 

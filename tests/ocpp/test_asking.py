@@ -13,7 +13,7 @@ from gateway.model import ConnectorRef
 from gateway.ocpp.asking import MAX_LOST, STATUS_WAIT_S, signing_keys
 from gateway.site import Token
 from gateway.store import pins
-from tests.ocpp.bench import Bench
+from tests.ocpp.bench import Bench, start, started
 from tests.ocpp.wires import Box, Gateway, Run, make_charger, make_site, until
 
 TOKENS = (Token(id="CARD-A", tenant="anna"),)
@@ -229,6 +229,33 @@ def test_a_box_that_tells_its_status_by_itself_is_not_asked() -> None:
     assert _chores(bench, "TriggerMessage") == []
     bench.later(STATUS_WAIT_S)
     assert _questions(bench, "TriggerMessage") == []
+
+
+def test_a_status_of_before_the_transaction_that_runs_does_not_say_that_its_car_has_gone() -> None:
+    """The one of after its begin was lost with the power, and the box does not say it again by itself."""
+    bench = Bench(ask_status=True).accepted()
+    told = {"connectorId": 1, "errorCode": "NoError"}
+    bench.say("charger", [2, "n", "StatusNotification", {**told, "status": "Available"}])
+    bench.say("csms", [3, "n", {}])
+    bench.later(STATUS_WAIT_S)
+    bench.say("charger", start())
+    bench.say("csms", started("s1", 7))
+    bench.restart()
+    bench.open("charger", "csms")
+    assert _status(bench) == "Unknown"
+    bench.serve_chores()
+    bench.later(STATUS_WAIT_S)
+    (question,) = _questions(bench, "TriggerMessage")
+    assert question[3] == {"requestedMessage": "StatusNotification", "connectorId": 1}
+    for status in ("SuspendedEVSE", "Finishing"):
+        bench.say("charger", [2, status, "StatusNotification", {**told, "status": status}])
+        assert _status(bench) == status
+
+
+def _status(bench: Bench) -> str:
+    (state,) = bench.relay.connectors(bench._now())
+    assert state.transaction_id is not None
+    return state.status
 
 
 def test_a_dialect_may_forbid_the_question() -> None:
