@@ -118,6 +118,27 @@ def test_who_is_told_to_begin_needs_no_place_where_the_raise_follows(house: _Hou
     assert len(_said(house.turns, at_s, connector, compared=wrong)) == wrong
 
 
+@pytest.mark.parametrize(
+    ("above", "at_s", "wrong"),
+    [((590, 1200), 600, 0), ((590, 1200), 711, 1), ((590, 615), 600, 1), ((601, 1200), 600, 1)],
+)
+def test_who_is_told_to_begin_while_a_box_does_not_make_room_is_told_a_place_within_two_minutes(
+    house: _House, above: tuple[int, int], at_s: int, wrong: int
+) -> None:
+    """A box goes on with 6 A that was told 0 A: for that long nobody is raised. One that only follows late is none."""
+    house.limits_ma |= {"box2": 8000}
+    outlet = house.boxes["box1"].outlet
+    house.live(0, above[0])
+    outlet.draw_ma = 6000
+    house.live(*above)
+    outlet.draw_ma = 0
+    house.live(above[1], 1200)
+    house.turns.close(1_200_000)
+    house.turns.stretches = [one for one in house.turns.stretches if one[0] == "box4"]
+    connector = {"id": "box4/1", "position": None, "until": "1970-01-01T00:20:00Z", "reason": "start"}
+    assert len(_said(house.turns, at_s, connector, compared=wrong)) == wrong
+
+
 def _said(turns: Turns, at_s: int, connector: dict[str, Any], compared: int = 1) -> list[str]:
     """What the check finds where the status says this of the only box that waits."""
     notes = Notes("I9")

@@ -28,6 +28,11 @@ CHANGE_S = 120.0
 NEAR_S = 60
 """What the house takes is known to the gateway with some delay, and counts as its most of the last minute."""
 
+ABOVE_MA = 1000
+OBEY_S = 30.0
+"""A box that draws this much more than its limit for this long does not obey. Before the gateway can know that, it has
+told the next car to begin; within `CHANGE_S` it must know it, and tell a place again."""
+
 SETTLED_MS = 15_000
 """So long a box has stood still before the gateway's word on it is compared."""
 
@@ -48,6 +53,10 @@ class Turns:
         self._since_ms: dict[str, int] = {}
         self._still_ms: dict[str, int] = {}
         self._told: set[str] = set()
+        self._above_ms: dict[str, int] = {}
+        self.disobeyed: list[tuple[int, int]] = []
+        """(from, to), UTC ms, in which a box drew more than its limit for longer than any that obeys."""
+
         self.stretches: list[tuple[str, int, int]] = []
         """(box, from, to), UTC ms, in which it waited and was well connected."""
 
@@ -64,6 +73,11 @@ class Turns:
             self.close(now_ms)
             return
         self._trouble = trouble
+        for charger in self._chargers.values():
+            if charger.outlet.draw_ma > charger.limit_ma(now_ms) + ABOVE_MA:
+                self._above_ms.setdefault(charger.name, now_ms)
+            else:
+                self._obeys(charger.name, now_ms)
         wanting = {box.name for box in self._plan.boxes if self._wants(box, now_ms)}
         room: Sequence[int] | None = None
         for box in self._plan.boxes:
@@ -80,6 +94,13 @@ class Turns:
         """The story or a life of the gateway ends: so do the waits."""
         for name in list(self._used):
             self._end(name, now_ms)
+        for name in list(self._above_ms):
+            self._obeys(name, now_ms)
+
+    def _obeys(self, name: str, now_ms: int) -> None:
+        since_ms = self._above_ms.pop(name, now_ms)
+        if now_ms - since_ms > OBEY_S * 1000:
+            self.disobeyed.append((since_ms, now_ms))
 
     def _wants(self, box: Box, now_ms: int) -> bool:
         charger = self._chargers[box.name]
@@ -161,7 +182,8 @@ def finding(turns: Turns, evidence: Evidence, found: list[str]) -> Finding:
 def _compare(status: dict[str, Any], turns: Turns, notes: Notes) -> int:
     """What the status says of each box that waits at that moment, before and after: a place and a time ahead.
 
-    While not one minimum fits, nobody knows the time. Who is told to begin waits for nothing but the raise.
+    While not one minimum fits, nobody knows the time. Who is told to begin waits for nothing but the raise: that comes,
+    or a box that should have made room does not obey, and there is a place again.
     """
     now_ms = _ms(status["now"])
     places = []
@@ -170,7 +192,7 @@ def _compare(status: dict[str, Any], turns: Turns, notes: Notes) -> int:
             continue
         said = next(one for one in status["connectors"] if one["id"] == f"{name}/1")
         place, until = said["position"], said["until"]
-        if said.get("reason") == "start" and until_ms - now_ms <= CHANGE_S * 1000:
+        if said.get("reason") == "start" and (until_ms - now_ms <= CHANGE_S * 1000 or _refused(turns, now_ms)):
             continue
         places.append(place)
         notes.expect(isinstance(place, int) and place >= 1, f"{name} waits at {status['now']} and is told no place")
@@ -182,6 +204,12 @@ def _compare(status: dict[str, Any], turns: Turns, notes: Notes) -> int:
         )
     notes.expect(len(set(places)) == len(places), f"at {status['now']} two have the same place: {places}")
     return len(places)
+
+
+def _refused(turns: Turns, now_ms: int) -> bool:
+    """Whether a box that does not obey keeps the room of who is told to begin, and has not done so for long."""
+    longest_ms = round(CHANGE_S * 1000)
+    return any(since_ms <= now_ms <= min(until_ms, since_ms + longest_ms) for since_ms, until_ms in turns.disobeyed)
 
 
 def _ms(text: str) -> int:
