@@ -234,7 +234,7 @@ class Settlement:
         """Settle a few intervals: new ones in order, then those to be looked at again. None: nothing is left to do."""
         total = Settled()
         work = 0
-        for k in intervals.unsettled(db)[:AT_ONCE]:
+        for k in intervals.unsettled(db, AT_ONCE):
             unread = sessions.unread_before(db, CURSOR, boundary_of(k + 1) + BOUNDARY_WAIT_MS)
             if unread and stamp.utc_ms < boundary_of(k + 1) + PATIENCE_MS:
                 break

@@ -100,10 +100,12 @@ def newest_settled(db: Connection) -> int | None:
     return int(row[0]) if row else None
 
 
-def unsettled(db: Connection) -> list[int]:
-    """Intervals that have no split yet and whose end is on disk, in order."""
+def unsettled(db: Connection, most: int) -> list[int]:
+    """The oldest intervals that have no split yet and whose end is on disk, in order."""
     rows = db.execute(
-        "SELECT k FROM interval AS i WHERE version = 0 AND EXISTS (SELECT 1 FROM interval WHERE k = i.k + 1) ORDER BY k"
+        "SELECT k FROM interval AS i WHERE version = 0 AND EXISTS (SELECT 1 FROM interval WHERE k = i.k + 1) "
+        "ORDER BY k LIMIT ?",
+        (most,),
     )
     return [row[0] for row in rows]
 
@@ -236,8 +238,8 @@ def boundary_after(db: Connection, meter: str, k: int) -> Reading | None:
 def _nearest(db: Connection, meter: str, where: str, k: int, end: int) -> Reading | None:
     path = f'$."{meter}"'
     row = db.execute(
-        "SELECT json_extract(boundary, ?) FROM interval WHERE json_extract(boundary, ?) IS NOT NULL "
-        f"AND {where} LIMIT 1",
+        "SELECT json_extract(boundary, ?) FROM interval INDEXED BY interval_read "
+        f"WHERE instr(boundary, ':{{') > 0 AND json_extract(boundary, ?) IS NOT NULL AND {where} LIMIT 1",
         (path, path, k, end),
     ).fetchone()
     return of_plain(json.loads(row[0])) if row else None

@@ -228,6 +228,10 @@ WRONG_BY_MS = (
 )  # fmt: skip
 """What a clock without a battery, with a bad one, or one that was set wrong may be off by."""
 
+FIRST_SIZE = 2 / len(WRONG_BY_MS)
+"""A first start is drawn at most two days behind: one that is months behind, and is killed before it is put right, is
+for the next start a house that was off for months, and each of their quarter hours is settled. `--add` has it."""
+
 
 def wrong_by_ms(size: float) -> int:
     """By how much a clock is wrong at a start: never by whole quarter hours."""
@@ -371,9 +375,8 @@ def _first_start(random: Random, per_hour: float) -> tuple[Fault, ...]:
     """The clock of a new house was never set."""
     if not per_hour or random.random() >= FIRST_START_WRONG:
         return ()
-    return (
-        Fault(0.0, "clock_wrong", round(random.uniform(*FAMILIES["clock"][1]["clock_wrong"]), 1), "", random.random()),
-    )
+    lasts_s = round(random.uniform(*FAMILIES["clock"][1]["clock_wrong"]), 1)
+    return (Fault(0.0, "clock_wrong", lasts_s, "", random.uniform(FIRST_SIZE, 1.0)),)
 
 
 def weather(plan: Plan, seconds: int) -> Weather:

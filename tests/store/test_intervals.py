@@ -48,10 +48,25 @@ def test_a_boundary_stands_as_it_was_written_first(db: Connection) -> None:
 
 def test_intervals_settle_in_order_once_their_end_is_there(db: Connection) -> None:
     rows(db, True, True, True)
-    assert intervals.unsettled(db) == [1, 2]
+    assert intervals.unsettled(db, 20) == [1, 2]
     settle(db, 1)
-    assert intervals.unsettled(db) == [2]
+    assert intervals.unsettled(db, 20) == [2]
     assert (intervals.newest(db), intervals.newest_settled(db)) == (3, 1)
+
+
+def test_the_readings_beside_a_gap_of_months_are_found_without_reading_it(db: Connection) -> None:
+    """A house that was off for 200 days settled each of 19,200 quarter hours by looking at thousands of rows."""
+    rows(db, True, *[False] * 50, True)
+    assert intervals.boundary_before(db, "m", 50) == reading(1)
+    assert intervals.boundary_after(db, "m", 3) == reading(52)
+    plan = db.execute(
+        "EXPLAIN QUERY PLAN SELECT k FROM interval INDEXED BY interval_read WHERE instr(boundary, ':{') > 0 AND k <= 50"
+    ).fetchall()
+    assert "interval_read (k<?)" in str(plan)
+    assert db.execute(
+        "SELECT count(*) FROM interval INDEXED BY interval_read WHERE instr(boundary, ':{') > 0"
+    ).fetchone() == (2,)
+    assert intervals.unsettled(db, 3) == [1, 2, 3]
 
 
 def test_only_settled_and_open_intervals_become_dirty(db: Connection) -> None:
