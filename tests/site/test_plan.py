@@ -43,7 +43,7 @@ def test_one_watch_in_five_has_a_wrong_clock_also_at_the_first_start_and_where_t
     plans = [make_plan(seed, 1, 8) for seed in range(600)]
     wrong = [[fault for fault in plan.faults if fault.kind == "clock_wrong"] for plan in plans]
     assert 0.15 <= sum(bool(found) for found in wrong) / len(plans) <= 0.25
-    assert sum(any(not fault.at_s for fault in found) for found in wrong) >= 15
+    assert sum(any(not fault.at_s for fault in found) for found in wrong) >= 10
     begins = {plan.epoch_ms for plan, found in zip(plans, wrong, strict=True) if found}
     assert begins == {begin_ms - LEAD_S * 1000 for begin_ms in BEGINNINGS.values()}
     assert {wrong_by_ms(fault.size) > 0 for found in wrong for fault in found} == {True, False}
