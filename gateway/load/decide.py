@@ -351,13 +351,9 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
 def _unknown(
     plant: Plant, state: State, standings: list[Standing], cars: Mapping[ConnectorRef, Car], now_s: float
 ) -> list[int]:
-    """Per link: what connectors may draw beyond what they count with, until they have confirmed a limit of this run.
-
-    Nobody is reduced for it, but nothing rises into it either.
-    """
+    """Per link: what connectors may draw beyond what they count with. Nobody is reduced for it, but nothing
+    rises into it either."""
     unknown = [0] * plant.tree.size
-    if now_s - state.started_s >= plant.duration_s:
-        return unknown
     for one in standings:
         ref = one.state.ref
         unsure_ma = _unsure_ma(plant, state, one, cars.get(ref), now_s)
@@ -368,11 +364,14 @@ def _unknown(
 
 
 def _unsure_ma(plant: Plant, state: State, one: Standing, car: Car | None, now_s: float) -> int:
-    """What a connector may draw beyond what it counts with: again, having disobeyed a moment ago; or by a limit of
-    before our start, of which a car that draws little may use all at any moment. That ends by itself, at the latest
-    `duration_s` after our start."""
+    """What a connector may draw beyond what it counts with: again, having disobeyed a moment ago; by its fallback where
+    it does not answer, as the end of its transaction would not be heard either; or by a limit of before our start, of
+    which a car that draws little may use all at any moment. That ends by itself, at the latest `duration_s` after our
+    start."""
     if car is not None and (again_ma := cars_of.again_ma(car)) > one.counted_ma:
         return again_ma - one.counted_ma
+    if one.role == "unanswered":
+        return max(0, plant.connectors[one.state.ref].fallback_ma - one.counted_ma)
     over = now_s - state.started_s >= plant.duration_s
     if over or car is None or car.book.met or car.began_s - state.started_s > OLD_S:
         return 0

@@ -278,7 +278,7 @@ async def test_nothing_rises_into_what_a_disobedient_box_leaves_free_for_a_momen
         await charging(building, "a", "b")
         box, other = (building.boxes[connector(name).ref] for name in "ab")
         box.obeys = False
-        await building.run(60)
+        await building.run(150)
         assert (box.drawn_ma, building.shown("a")["reason"]) == (16000, "disobedient")
         others_ma = other.drawn_ma
         building.over_s.clear()

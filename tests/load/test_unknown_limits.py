@@ -66,6 +66,28 @@ async def test_after_a_restart_a_car_is_given_at_once_what_no_old_limit_can_clai
         await building.run(60, fits(building))
 
 
+async def test_nothing_rises_into_the_fallback_of_a_box_that_does_not_answer() -> None:
+    """Seed 80523: told 0 A, it stopped on a line that brought nothing any more, and went to its fallback of 6 A."""
+    boxes = [connector("a", fallback_ma=6000), connector("b")]
+    async with living(*boxes, circuits=[circuit(limit_a=20, house_worst_ma=0, meter=None)]) as building:
+        building.house_ma = (0, 0, 0)
+        box, other = (building.boxes[one.ref] for one in boxes)
+        box.csms_ma, other.csms_ma = 0, 10_000
+        await charging(building, "a", "b")
+        assert (box.drawn_ma, other.drawn_ma) == (0, 10_000)
+        box.answer = LimitOutcome.SILENT
+        for _ in range(70):
+            await building.run(1)
+            if "limit_unanswered" in building.kinds():
+                break
+        other.csms_ma = None
+        await building.run(40)
+        assert 10_000 <= other.drawn_ma <= 14_000
+        box.answer = LimitOutcome.CONFIRMED
+        await building.run(60)
+        assert other.drawn_ma == 16_000
+
+
 async def ended_unseen(building: Building, status: str) -> Box:
     """Box a is told 0 A by its backend; then its transaction ends, and nobody can write that down."""
     box = building.boxes[connector("a").ref]
