@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.ocpp import actions as act
 from gateway.ocpp import intake, link
-from gateway.site import Token
+from gateway.site import Site, Token
 from tests.ocpp.bench import Bench, meter, start, stop
 from tests.ocpp.wires import Run, make_charger, make_site, meter_payload, until
 
@@ -86,11 +86,16 @@ def test_who_comes_behind_one_that_waits_ends_its_wait() -> None:
     assert bench.relay.on(act.Received("charger", second), bench._now()) == [act.Hurry()]
 
 
-async def test_a_stop_behind_values_that_wait_takes_them_along(run_gateway: Run, monkeypatch: Any) -> None:
-    """Over real wires, with a patience that no test could wait for."""
+def endless(monkeypatch: Any) -> Site:
+    """A site whose gateway waits for a commit of others longer than any test does."""
     monkeypatch.setattr(link, "PATIENCE_S", 1e6)
     monkeypatch.setattr(intake, "PATIENT_AFTER_S", 0.0)
-    site = make_site(make_charger(), tokens=(Token(id="CARD-A", tenant="anna"),))
+    return make_site(make_charger(), tokens=(Token(id="CARD-A", tenant="anna"),))
+
+
+async def test_a_stop_behind_values_that_wait_takes_them_along(run_gateway: Run, monkeypatch: Any) -> None:
+    """Over real wires."""
+    site = endless(monkeypatch)
     async with run_gateway(site) as gateway, gateway.box() as box:
         await box.boot()
         transaction = (await box.start())["transactionId"]
@@ -102,9 +107,7 @@ async def test_a_stop_behind_values_that_wait_takes_them_along(run_gateway: Run,
 
 async def test_the_end_of_the_gateway_waits_for_nobodys_patience(run_gateway: Run, monkeypatch: Any) -> None:
     """What has come is written and answered (rule R49)."""
-    monkeypatch.setattr(link, "PATIENCE_S", 1e6)
-    monkeypatch.setattr(intake, "PATIENT_AFTER_S", 0.0)
-    site = make_site(make_charger(), tokens=(Token(id="CARD-A", tenant="anna"),))
+    site = endless(monkeypatch)
     async with run_gateway(site) as gateway, gateway.box() as box:
         await box.boot()
         transaction = (await box.start())["transactionId"]

@@ -268,6 +268,18 @@ async def test_the_newest_readings_cost_one_small_row_a_minute(house: Any) -> No
         assert await house.rows("SELECT value FROM meta WHERE key = 'last_readings'") == [(first,)]
 
 
+async def test_the_newest_readings_are_a_minute_old_at_most_with_the_look_that_writes_them(house: Any) -> None:
+    """Seed 10086: due after a minute they went with the look after that, and a full disk was told after 65 s."""
+    async with house.running():
+        await house.boundary("09:15:00")
+        for at, wh in (("09:16:30", 7001), ("09:17:26", 7002)):
+            house.at(at)
+            house.meters.registers["m1"] = (wh, None)
+            house.meters.poll()
+            house.settlement.notify()
+            await house.until(f"SELECT count(*) FROM meta WHERE key = 'last_readings' AND instr(value, '{wh}')", 1)
+
+
 def test_a_boundary_is_held_once_and_only_its_first_reading() -> None:
     held = Boundaries(("a", "b"))
     held.take(reading(K, 100))

@@ -121,9 +121,9 @@ PAIRS = {
         ((CUT_MS + 46_000, "meter_lost", "meter m1"),),
     ),
     "a full disk": Pair(
-        {"kind": "disk_full", "target": "", "lasts_s": 71.0}, (CUT_MS + 69_000, "store_refuses", "settlement"),
-        ((CUT_MS + 71_000, "store_refuses", "settlement"),),
-        ({"t": CUT_MS, "what": "disk_full"}, {"t": CUT_MS + 71_000, "what": "disk_mended"}),
+        {"kind": "disk_full", "target": "", "lasts_s": 61.0}, (CUT_MS + 50_000, "store_refuses", "settlement"),
+        ((CUT_MS + 61_000, "store_refuses", "settlement"),),
+        ({"t": CUT_MS, "what": "disk_full"}, {"t": CUT_MS + 61_000, "what": "disk_mended"}),
     ),
     "an exchange": Pair(
         {"kind": "meter_exchanged", "target": "m1"}, (CUT_MS + 5, "meter_rebased", "meter m1"),

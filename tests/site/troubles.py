@@ -15,9 +15,8 @@ TORN_S = 60.0
 METER_S = 45.0
 """Two answers in a row are missing; a meter may be asked only every 10 s where nothing charges."""
 
-DISK_S = 70.0
-"""A full disk is noticed with the next thing that has to be written: where nothing happens, the newest readings of the
-meters, once a minute and at their next look."""
+DISK_S = 60.0
+"""A full disk is noticed with the next thing that has to be written."""
 
 DISK_ASKED_MS = 20_000
 """A part whose database takes nothing asks it again so soon (gateway/app.py)."""
