@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from gateway.energy.tariff import interval_of
-from gateway.model import Connection, ConnectorRef, Event, Reading, Severity, Stamp, StoreError, TimeQuality
+from gateway.model import Connection, ConnectorRef, Event, Reading, Severity, Stamp, StoreError
 from gateway.sessions import ending
 from gateway.sessions import session as machine
 from gateway.sessions.passed_through import keep_signed, of_session
 from gateway.sessions.reasons import phrase
-from gateway.sessions.restamping import steps_since
 from gateway.sessions.session import Reason, Session, State
+from gateway.sessions.stopping import stop_time
 from gateway.sessions.writing import Writer, ended_event, new_id
 from gateway.site import Connector, Site
-from gateway.site_time import UNSURE
-from gateway.store import chargers, intervals, journal, readings, sessions
+from gateway.store import intervals, journal, readings, sessions
 from gateway.store.journal import JournalRow
 
 CURSOR = "sessions"
@@ -213,7 +211,7 @@ class _Step:
         known = sessions.of_transaction(self._db, row.charger, transaction_id)
         stop = machine.Stop(
             arrived_ms=row.at_ms,
-            at_ms=self._stop_time(row, payload, transaction_id),
+            at_ms=stop_time(self._db, row, transaction_id, self._intake.tolerance_ms, self._intake.since_ms),
             quality=row.ts_q,
             charger_wh=_whole(payload.get("meterStop")),
             reason=_text(payload.get("reason")),
@@ -248,48 +246,6 @@ class _Step:
                     keep=True,
                 )
             )
-
-    def _stop_time(self, row: JournalRow, payload: Mapping[str, Any], transaction_id: int) -> int:
-        if TimeQuality(row.ts_q) in UNSURE:
-            return self._stop_time_by_guess(row, payload)
-        entries = journal.bounds_of(self._db, row.charger, transaction_id)
-        start = next((entry for entry in entries if entry.action == journal.START), None)
-        start_lag = _lag(start.at_ms, _payload(start).get("timestamp")) if start is not None else None
-        stop_lag = _lag(row.at_ms, payload.get("timestamp"))
-        steps = steps_since(self._db, start.at_ms) if start is not None else []
-        right = start is not None and self._clock_right(row.charger, start.at_ms)
-        return machine.stop_time(start_lag, stop_lag, row.at_ms, self._intake.tolerance_ms, steps, clock_right=right)
-
-    def _stop_time_by_guess(self, row: JournalRow, payload: Mapping[str, Any]) -> int:
-        """Where our own clock is a guess the box's time says nothing against ours, only against what it says live.
-
-        A stop from before this guess began is one of now: what was read then bears the time of another clock.
-        """
-        lags_ms = [
-            _lag(status.at_ms, json.loads(status.payload).get("timestamp"))
-            for status in chargers.statuses(self._db, row.charger)
-            if self._intake.since_ms <= status.at_ms <= row.at_ms
-        ]
-        live_ms = [lag_ms for lag_ms in lags_ms if lag_ms is not None]
-        stop_lag_ms = _lag(row.at_ms, payload.get("timestamp"))
-        if stop_lag_ms is None or not live_ms or stop_lag_ms - live_ms[-1] <= self._intake.tolerance_ms:
-            return row.at_ms
-        stopped_ms = row.at_ms - (stop_lag_ms - live_ms[-1])
-        return stopped_ms if stopped_ms >= self._intake.since_ms else row.at_ms
-
-    def _clock_right(self, charger: str, since_ms: int) -> bool:
-        """Whether a status that came since the start, or just before it, bears the time at which it came.
-
-        A box sends a message again after a minute or at its next connection: at start and at stop the same lag may be
-        that, and no clock that is wrong. A status is not kept and sent again; what it bears is the box's clock.
-        """
-        for status in chargers.statuses(self._db, charger):
-            lag_ms = _lag(status.at_ms, json.loads(status.payload).get("timestamp"))
-            in_time = lag_ms is not None and abs(lag_ms) <= self._intake.tolerance_ms
-            lately = status.at_ms >= since_ms - self._intake.tolerance_ms
-            if in_time and lately and not steps_since(self._db, status.at_ms):
-                return True
-        return False
 
     def finish(self, session: Session, more: Sequence[Reading] = (), until_ms: int | None = None) -> Session:
         """End a stopped session if its end register is there; the session as it then is.
@@ -343,19 +299,6 @@ def _whole(value: object) -> int | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _lag(arrived_ms: int, own: object) -> int | None:
-    """How long after the time it bears a message came; None where that is no time."""
-    if not isinstance(own, str):
-        return None
-    try:
-        at = datetime.fromisoformat(own)
-    except ValueError:
-        return None
-    if at.tzinfo is None:  # OCPP 1.6 wants UTC; chargers leave out the Z
-        at = at.replace(tzinfo=UTC)
-    return arrived_ms - round(at.timestamp() * 1000)
 
 
 def _register(begin_wh: int | None) -> str:

@@ -6,7 +6,7 @@ reason, and stays so until a person decides (design rule 12, I5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
@@ -270,37 +270,6 @@ def meter_value(session: Session) -> Session:
 
 
 # A stop that the charger kept and sent later
-
-
-def stop_time(
-    start_lag_ms: int | None,
-    stop_lag_ms: int | None,
-    arrived_ms: int,
-    tolerance_ms: int,
-    steps_ms: Sequence[int] = (),
-    *,
-    clock_right: bool = False,
-) -> int:
-    """When a transaction stopped: `arrived_ms`, or the charger's own time where that lies clearly in the past.
-
-    A lag is how long after the time that the charger wrote into a message the message came; None where it wrote none.
-    `clock_right` says that something else of this charger bore the right time: then a lag is a message that was kept.
-    Where nothing says so, the same lag at start and stop is a charger's clock that is wrong; a larger one at the stop
-    is a message that was kept; a smaller one is a whole session that was kept. `steps_ms` are the steps of our own
-    clock in between: a lag that grew by one of them is a charger that has not followed it yet.
-    """
-    if stop_lag_ms is None or stop_lag_ms <= tolerance_ms:
-        return arrived_ms
-    if clock_right:
-        return arrived_ms - stop_lag_ms
-    lag_ms = stop_lag_ms - (start_lag_ms or 0)
-    if any(abs(lag_ms - step_ms) <= tolerance_ms for step_ms in steps_ms):
-        return arrived_ms
-    if start_lag_ms is None or abs(start_lag_ms) <= tolerance_ms:
-        return arrived_ms - stop_lag_ms
-    if abs(stop_lag_ms - start_lag_ms) <= tolerance_ms:
-        return arrived_ms
-    return arrived_ms - (stop_lag_ms - start_lag_ms if stop_lag_ms > start_lag_ms else stop_lag_ms)
 
 
 def flat_around(readings: list[Reading], at_ms: int) -> Reading | None:

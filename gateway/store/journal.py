@@ -202,6 +202,16 @@ def bounds_of(db: Connection, charger: str, transaction_id: int) -> list[Journal
     return [_row(row) for row in rows]
 
 
+def meter_values_between(db: Connection, charger: str, after: int, before: int) -> list[JournalRow]:
+    """The meter values of a charger between two entries, newest first. It looks at every entry in between."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM journal WHERE entry > ? AND entry < ? AND +charger = ? AND action = 'MeterValues' "
+        "ORDER BY entry DESC",
+        (after, before, charger),
+    )
+    return [_row(row) for row in rows]
+
+
 def mark_sent(db: Connection, entry: int) -> None:
     """It is about to be sent to the CSMS: from now on a resend is ambiguous (rule R35)."""
     db.execute("UPDATE journal SET state = 'sent' WHERE entry = ? AND state = 'pending'", (entry,))

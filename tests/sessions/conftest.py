@@ -32,7 +32,7 @@ from gateway.site import (
     TariffWindow,
     Token,
 )  # fmt: skip
-from gateway.store import journal, meta, readings
+from gateway.store import journal, meta, readings, sessions
 from gateway.store.database import Database
 from gateway.store.sqlite import connect
 
@@ -339,3 +339,14 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     yield built
     await built.db.close()
     built.world.store.shutdown()
+
+
+async def one(house: Any) -> dict[str, Any]:
+    """The only session."""
+    [found] = await house.db.run(lambda db: sessions.newest(db, 10))
+    return dict(found)
+
+
+async def ended(house: Any) -> dict[str, Any]:
+    await house.until("SELECT count(*) FROM session WHERE state = 'ended'", 1)
+    return await one(house)

@@ -9,7 +9,6 @@ import pytest
 
 from gateway.model import Reading, Stamp, TimeQuality
 from gateway.sessions.clock_watch import ClockWatch, Step, move_row
-from gateway.sessions.session import stop_time
 from gateway.sessions.settlement import _both_clocks
 
 MINUTES_37 = 37 * 60_000
@@ -117,14 +116,6 @@ async def test_without_a_time_server_intervals_stay_provisional_and_are_told(hou
         await house.boundary("09:15:00")
         await house.boundary("09:30:00")
     assert {one["state"] for one in await house.bodies("interval.v1")} == {"provisional"}
-
-
-def test_a_charger_that_has_not_followed_our_step_is_not_in_the_past() -> None:
-    """It took the guessed time at its boot, and stops with it after ours is right."""
-    lag = MINUTES_37
-    assert stop_time(0, lag, 10**9, 12_000) == 10**9 - lag
-    assert stop_time(0, lag, 10**9, 12_000, [lag]) == 10**9
-    assert stop_time(0, lag + 60_000, 10**9, 12_000, [lag]) == 10**9 - lag - 60_000
 
 
 def _iso(utc_ms: int) -> str:

@@ -17,7 +17,6 @@ from gateway.sessions.session import (
     Stop,
     flat_around,
     of_row,
-    stop_time,
 )
 
 NEW = Session(
@@ -87,28 +86,6 @@ def test_no_session_that_ended_otherwise_has_energy() -> None:
 def test_a_session_is_its_row() -> None:
     ended = machine.end_reading(machine.stopped(machine.started(NEW, reading(900, 40)), STOP), reading(9100, 50))
     assert of_row(ended.row()) == ended
-
-
-@pytest.mark.parametrize(
-    ("start_lag_s", "stop_lag_s", "expected_s"),
-    [
-        (0, 0, 0), (0, 9, 0), (0, 300, -300), (None, 300, -300), (None, None, 0), (0, None, 0),
-        (3600, 3600, 0), (3600, 3605, 0),  # a clock that is an hour late
-        (3600, 3900, -300),  # such a clock, and a stop that was kept for five minutes
-        (7200, 3600, -3600),  # a whole session that was kept: the charger's own time
-        (-3600, -3600, 0),  # a clock in the future says nothing of the past
-    ],
-)  # fmt: skip
-def test_when_it_stopped(start_lag_s: int | None, stop_lag_s: int | None, expected_s: int) -> None:
-    lags = [None if lag is None else lag * 1000 for lag in (start_lag_s, stop_lag_s)]
-    assert stop_time(lags[0], lags[1], 10_000_000, 10_000) == 10_000_000 + expected_s * 1000
-
-
-def test_the_same_lag_at_start_and_stop_is_no_wrong_clock_where_the_clock_is_known_to_be_right() -> None:
-    """Seed 10054: start and stop were both sent again after a minute, and the stop counted as one of now."""
-    assert stop_time(60_000, 60_000, 10_000_000, 10_000, clock_right=True) == 9_940_000
-    assert stop_time(60_000, 0, 10_000_000, 10_000, clock_right=True) == 10_000_000
-    assert stop_time(0, 60_000, 10_000_000, 10_000, [60_000], clock_right=True) == 9_940_000
 
 
 def test_a_register_is_known_in_between_only_where_it_is_flat() -> None:

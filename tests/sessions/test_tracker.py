@@ -9,25 +9,11 @@ from typing import Any
 
 import pytest
 
-from gateway.clock import iso
-from gateway.model import TimeQuality
 from gateway.records.verify import Link, Verdict, check_sequence, verify_ocmf
 from gateway.sessions import intake
-from gateway.store import chargers, records, sessions
-from gateway.store.chargers import StatusRow
+from gateway.store import records
 
-from .conftest import ms
-
-
-async def one(house: Any) -> dict[str, Any]:
-    """The only session."""
-    [found] = await house.db.run(lambda db: sessions.newest(db, 10))
-    return dict(found)
-
-
-async def ended(house: Any) -> dict[str, Any]:
-    await house.until("SELECT count(*) FROM session WHERE state = 'ended'", 1)
-    return await one(house)
+from .conftest import ended, ms, one
 
 
 async def test_a_session_from_start_to_signed_end(house: Any) -> None:
@@ -230,57 +216,6 @@ async def test_a_session_that_waits_has_no_end_where_the_next_one_begins_unread(
     assert rows == [("no_end_register", None)]
 
 
-async def test_a_stop_in_the_past_takes_the_series_where_it_is_flat(house: Any) -> None:
-    """The charger was away: the register is the same on both sides of the stop, so it was that."""
-    async with house.running():
-        await house.start(1)
-        for time, wh in (("09:15:20", 7_400), ("09:16:00", 7_600), ("09:16:10", 7_600), ("09:18:00", 7_601)):
-            house.at(time)
-            house.meters.registers["m1"] = (wh, None)
-            house.meters.poll("m1")
-        house.at("09:20:00")
-        await house.stop(1, payload={"timestamp": "2026-04-15T09:16:05Z"})
-        session = await ended(house)
-    assert (session["end_wh"], session["billable"], session["end_provenance"]) == (7_600, 1, "meter")
-    assert session["end_ms"] == session["stop_ms"]
-
-
-async def test_a_stop_in_the_past_under_load_has_only_the_chargers_own_value(house: Any) -> None:
-    """The register is not the same on both sides: nothing is substituted, a person decides."""
-    async with house.running():
-        await house.start(1)
-        for time, wh in (("09:16:00", 7_600), ("09:16:10", 7_630)):
-            house.at(time)
-            house.meters.registers["m1"] = (wh, None)
-            house.meters.poll("m1")
-        house.at("09:20:00")
-        await house.stop(1, payload={"timestamp": "2026-04-15T09:16:05Z"})
-        session = await ended(house)
-    assert (session["end_wh"], session["end_provenance"]) == (None, "charger")
-    assert (session["charger_end_wh"], session["unbillable_reason"]) == (9_000, "end_register_only_from_charger")
-
-
-async def test_a_whole_session_that_the_charger_kept_is_not_billed_with_zero(house: Any) -> None:
-    """Start and stop come together, long after: no register of ours belongs to it."""
-    async with house.running():
-        await house.start(1, payload={"timestamp": "2026-04-15T07:00:00Z"})
-        await house.stop(1, payload={"timestamp": "2026-04-15T08:00:00Z"})
-        session = await ended(house)
-    assert (session["billable"], session["unbillable_reason"]) == (0, "ended_before_the_gateway_saw_it_begin")
-
-
-async def test_a_charger_whose_clock_is_wrong_is_not_in_the_past(house: Any) -> None:
-    """The same lag at start and stop is a clock that is an hour late."""
-    async with house.running():
-        await house.start(1, payload={"timestamp": "2026-04-15T08:10:00"})
-        await house.until("SELECT count(*) FROM session", 1)
-        house.at("09:30:00")
-        house.meters.registers["m1"] = (8_000, None)
-        await house.stop(1, payload={"timestamp": "2026-04-15T08:30:00"})
-        session = await ended(house)
-    assert (session["billable"], session["end_wh"]) == (1, 8_000)
-
-
 async def test_a_swapped_meter_is_not_billed(house: Any) -> None:
     """Begin and end register are not of one meter."""
     async with house.running():
@@ -362,76 +297,6 @@ async def test_a_begin_without_a_name_is_billed_where_the_meter_was_known_before
         session = await ended(house)
     assert (session["begin_wh"], session["end_wh"], session["billable"]) == (7_000, 8_000, billable)
     assert session["unbillable_reason"] == (None if billable else "meter_swapped")
-
-
-@pytest.mark.parametrize("told", ["09:15:00", "09:09:59"])
-async def test_a_stop_that_was_sent_again_is_in_the_past_where_the_box_tells_the_right_time_else(
-    house: Any, told: str
-) -> None:
-    """Seeds 10054, 10058: start and stop each came a minute late, as with a clock that is wrong. In seed 705 the status
-    came 3 ms before the start."""
-    async with house.running():
-        await house.start(1, payload={"timestamp": "2026-04-15T09:09:00Z"})
-        for time, wh in (("09:15:00", 7_400), ("09:18:50", 7_600), ("09:19:10", 7_600), ("09:19:50", 7_601)):
-            house.at(time)
-            house.meters.registers["m1"] = (wh, None)
-            house.meters.poll("m1")
-        status = StatusRow(1, f'{{"timestamp":"2026-04-15T{told}.100Z"}}', ms(f"2026-04-15T{told}.200Z"), True)
-        await house.db.run(lambda db: chargers.save_status(db, "box1", status))
-        house.at("09:20:00")
-        await house.stop(1, payload={"timestamp": "2026-04-15T09:19:00Z"})
-        session = await ended(house)
-    assert (session["stop_ms"], session["end_wh"]) == (ms("2026-04-15T09:19:00Z"), 7_600)
-
-
-HALF_A_DAY_MS = 12 * 3_600_000
-
-
-@pytest.mark.parametrize(("told", "kept_s"), [(False, 0), (True, 0), (True, 300)])
-async def test_while_our_clock_is_a_guess_a_stop_is_as_old_as_the_boxs_other_messages_say(
-    house: Any, told: bool, kept_s: int
-) -> None:
-    """Half a day ahead, a stop of now looked half a day old and got the register of before a power cut (seed 187)."""
-    async with house.running():
-        await house.start(1)
-        await house.until("SELECT count(*) FROM session", 1)
-    house.clock.now_ms += HALF_A_DAY_MS
-    house.clock.quality = TimeQuality.RTC
-    async with house.running():
-        if told:
-            said = f'{{"timestamp":"{iso(house.clock.now_ms - HALF_A_DAY_MS)}"}}'
-            status = StatusRow(1, said, house.clock.now_ms, told=True)
-            await house.db.run(lambda db: chargers.save_status(db, "box1", status))
-        for wh in (7_400, 7_600, 7_600, 7_600):
-            house.clock.now_ms += 300_000
-            house.meters.registers["m1"] = (wh, None)
-            house.meters.poll("m1")
-        stopped_ms = house.clock.now_ms - kept_s * 1000
-        await house.stop(1, payload={"timestamp": iso(stopped_ms - HALF_A_DAY_MS)})
-        session = await ended(house)
-    assert (session["stop_ms"], session["end_wh"]) == (stopped_ms, 7_600)
-    assert session["stop_arrived_ms"] == stopped_ms + kept_s * 1000
-
-
-async def test_a_stop_from_before_our_guess_began_is_not_looked_up_in_the_time_of_another_clock(house: Any) -> None:
-    """Seed 620: two starts in a row guessed, a minute apart, and the stop fell among the readings of the first."""
-    house.clock.quality = TimeQuality.GUESSED
-    async with house.running():
-        await house.start(1)
-        for wh in (7_400, 7_600, 7_600):
-            house.clock.now_ms += 60_000
-            house.meters.registers["m1"] = (wh, None)
-            house.meters.poll("m1")
-        await house.until("SELECT count(*) FROM session", 1)
-    first_ms = house.clock.now_ms
-    async with house.running():
-        said = f'{{"timestamp":"{iso(first_ms + 40_000)}"}}'
-        await house.db.run(lambda db: chargers.save_status(db, "box1", StatusRow(1, said, first_ms, told=True)))
-        house.clock.now_ms += 30_000
-        house.meters.registers["m1"] = (7_700, None)
-        await house.stop(1, payload={"timestamp": iso(first_ms - 10_000)})
-        session = await ended(house)
-    assert (session["stop_ms"], session["end_wh"], session["end_q"]) == (first_ms + 30_000, 7_700, "guessed")
 
 
 async def test_texts_that_the_charger_signed_are_kept_byte_for_byte(house: Any) -> None:
