@@ -22,6 +22,10 @@ CLOCK_FOLLOWS_MS = 60_000
 """So long after a time server has answered every part of the gateway goes by it: it looks twice a minute."""
 
 
+Span = tuple[str, int, int]
+"""A subject, from when, to when."""
+
+
 class NoEvidenceError(Exception):
     """A file or a fact that a check needs is not there: the check fails, it never passes."""
 
@@ -41,6 +45,8 @@ class Evidence:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._readers: dict[str, sqlite3.Connection] = {}
+        self._told: dict[tuple[str, ...], list[Occurrence]] = {}
+        self._spans: dict[tuple[str, str, str, str], list[Span]] = {}
 
     def close(self) -> None:
         """Close the databases."""
@@ -113,9 +119,11 @@ class Evidence:
         told = [Occurrence(round(line["t"]), str(line["what"]), line) for line in lines]
         return sorted(told, key=lambda occurrence: occurrence.at_ms)
 
-    def told(self, *what: str) -> list[Occurrence]:
-        """The occurrences of these kinds."""
-        return [occurrence for occurrence in self.story if occurrence.what in what]
+    def told(self, *what: str) -> Sequence[Occurrence]:
+        """The occurrences of these kinds. A week has many, and is asked for the same ones again and again."""
+        if what not in self._told:
+            self._told[what] = [occurrence for occurrence in self.story if occurrence.what in what]
+        return self._told[what]
 
     @cached_property
     def end_ms(self) -> int:
@@ -142,13 +150,19 @@ class Evidence:
             raise NoEvidenceError("the gateway never became ready")
         return lives
 
-    def spans(self, begins: str, ends: str, key: str, only: str = "") -> list[tuple[str, int, int]]:
+    def spans(self, begins: str, ends: str, key: str, only: str = "") -> Sequence[Span]:
         """(subject, from, to) between two kinds of occurrence, for example `meter_silent` and `meter_back`.
 
         Where two of a subject overlap, each ends by itself, and the span lasts until both have. With `only` those
         count that say this key of themselves, at their begin and at their end.
         """
-        spans: list[tuple[str, int, int]] = []
+        asked = (begins, ends, key, only)
+        if asked not in self._spans:
+            self._spans[asked] = self._between(*asked)
+        return self._spans[asked]
+
+    def _between(self, begins: str, ends: str, key: str, only: str) -> list[Span]:
+        spans: list[Span] = []
         open_since: dict[str, list[int]] = {}
         for occurrence in self.told(begins, ends):
             if only and not occurrence.data.get(only):

@@ -7,9 +7,10 @@ confirmed limit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from simulators.judge.evidence import Evidence, NoEvidenceError
+from simulators.judge.evidence import Evidence, NoEvidenceError, Span
 from simulators.judge.place import Box
 from simulators.judge.times import local_clock, parse_utc
 from simulators.judge.verdict import Finding, Notes
@@ -79,7 +80,7 @@ def _bound(evidence: Evidence, circuit: str, at_ms: int, seconds: float) -> int:
     """What one event may last: longer where the circuit's own meter is silent, or one of its chargers lost."""
     until = at_ms + round(seconds * 1000)
 
-    def near(spans: list[tuple[str, int, int]], whose: frozenset[str]) -> bool:
+    def near(spans: Sequence[Span], whose: frozenset[str]) -> bool:
         return any(who in whose and since <= until and at_ms <= end + ADJACENT_MS for who, since, end in spans)
 
     place = evidence.place
@@ -168,11 +169,11 @@ class _Behaviour:
         return cls(box, in_force(box, limits, evidence.stated_ms), least_ma, cars, disobeys, evidence.widen_ms)
 
     def between(self, since_ms: int, until_ms: int) -> _Behaviour:
-        """The same, without the offers that a car cannot follow in this span."""
+        """The same, without the offers that a car cannot follow in this span, nor cars that had gone."""
         from_ms = since_ms - SLOWEST_CAR_MS - LOOKS_MS - self.slack_ms
-        return replace(
-            self, offers=[one for one in self.offers if one.since_ms <= until_ms and from_ms <= one.until_ms]
-        )
+        offers = [one for one in self.offers if one.since_ms <= until_ms and from_ms <= one.until_ms]
+        gone = sum(plugged <= from_ms for plugged, _ in self.cars) - 1
+        return replace(self, offers=offers, cars=self.cars[max(0, gone) :])
 
     def follows_ms(self, at_ms: int) -> int:
         """How late the car there follows what it is offered, with the seconds in which the building looks."""

@@ -244,13 +244,8 @@ def _next_start_ms(evidence: Evidence, end: Body, stop: Exchange) -> int:
     last_ms = _handled(stop)[-1]
     answered = [
         exchange.results[0].at_ms
-        for exchange in evidence.traffic.exchanges.values()
-        if exchange.charger == stop.charger
-        and exchange.action == "StartTransaction"
-        and int(exchange.payload.get("connectorId", 1)) == int(end["connector"])
-        and exchange.results
-        and exchange.results[0].at_ms > last_ms
-        and exchange.order > stop.order
+        for exchange in evidence.traffic.answered_starts[stop.charger, int(end["connector"])]
+        if exchange.results[0].at_ms > last_ms and exchange.order > stop.order
     ]
     return min(answered, default=evidence.end_ms)
 

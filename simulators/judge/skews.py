@@ -6,7 +6,9 @@ the common rest within the sum of these bounds. The skew is the judge's own, fro
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
@@ -147,6 +149,7 @@ class ServedLog:
                 "truth.db", "SELECT meter, at_ms, import_wh, export_wh FROM boundary"
             )
         }
+        self._steps: dict[tuple[str, str], Fraction] = {}
         self._power: dict[tuple[str, int], float] = {
             (meter, k): abs(max_w) for meter, k, max_w in evidence.rows("truth.db", "SELECT meter, k, max_w FROM power")
         }
@@ -161,7 +164,10 @@ class ServedLog:
 
     def step(self, meter: str, register: str) -> Fraction:
         """The step of a register: what all served values are multiples of, or what a float has at its level."""
-        return max(step_wh(self._evidence, meter), Fraction(gcd(*self._served[meter, register])))
+        if (meter, register) not in self._steps:
+            common = Fraction(gcd(*self._served[meter, register]))
+            self._steps[meter, register] = max(step_wh(self._evidence, meter), common)
+        return self._steps[meter, register]
 
     def known(self, body: Body, meter: str, register: str, notes: Notes) -> Known | None:
         """Metered and true energy; None where a boundary register is missing (the sums have said so)."""
@@ -231,9 +237,11 @@ class ServedLog:
         requested, replied = int(stated["requested_ms"]), int(stated["replied_ms"])
         times = self._served[meter, register].get(stated[register], [])
         shown = self._evidence.shown_ms(boundary_ms)
-        fitting = [
-            at_ms for at_ms in times if any(requested - slack <= at_ms + off_ms <= replied + slack for off_ms in shown)
-        ]
+        fitting = sorted(
+            at_ms
+            for off_ms in set(shown)
+            for at_ms in _within(times, requested - slack - off_ms, replied + slack - off_ms)
+        )
         if not notes.expect(
             bool(fitting), f"{meter} served no {stated[register]} Wh when the register of {clock} was read"
         ):
@@ -262,3 +270,8 @@ class ServedLog:
         asks_ms = max(AT_A_START_MS, ASKS_MS * self._evidence.place.beside(meter))
         late_ms = max(asks_ms - there_ms[0], AT_A_START_MS - self._evidence.back_ms(meter, boundary_ms))
         return min(AT_A_START_MS, max(largest_ms, late_ms))
+
+
+def _within(times: Sequence[int], from_ms: int, to_ms: int) -> Sequence[int]:
+    """Those of rising `times` that lie between, both ends included."""
+    return times[bisect_left(times, from_ms) : bisect_right(times, to_ms)]

@@ -129,6 +129,15 @@ class Traffic:
         return found
 
     @cached_property
+    def answered_starts(self) -> dict[tuple[str, int], list[Exchange]]:
+        """The StartTransactions that were answered, by (charger, connector), in the order of first sending."""
+        found: dict[tuple[str, int], list[Exchange]] = defaultdict(list)
+        for exchange in self.exchanges.values():
+            if exchange.action == "StartTransaction" and exchange.results:
+                found[exchange.charger, int(exchange.payload.get("connectorId", 1))].append(exchange)
+        return found
+
+    @cached_property
     def stops(self) -> dict[tuple[str, int], Exchange]:
         """The StopTransaction by (charger, the id that the charger says)."""
         return {
