@@ -7,8 +7,10 @@ confirmed limit.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from simulators.judge.evidence import Evidence, NoEvidenceError, Span
 from simulators.judge.place import Box
@@ -151,6 +153,7 @@ class _Behaviour:
 
     box: Box
     offers: list[Limit]
+    """In the order of their begins, which is that of their ends."""
     least_ma: int
     """Below this it cannot hold a current, whatever it was told."""
     cars: list[tuple[int, int]]
@@ -171,7 +174,8 @@ class _Behaviour:
     def between(self, since_ms: int, until_ms: int) -> _Behaviour:
         """The same, without the offers that a car cannot follow in this span, nor cars that had gone."""
         from_ms = since_ms - SLOWEST_CAR_MS - LOOKS_MS - self.slack_ms
-        offers = [one for one in self.offers if one.since_ms <= until_ms and from_ms <= one.until_ms]
+        first = bisect_left(self.offers, from_ms, key=attrgetter("until_ms"))
+        offers = self.offers[first : bisect_right(self.offers, until_ms, key=attrgetter("since_ms"))]
         gone = sum(plugged <= from_ms for plugged, _ in self.cars) - 1
         return replace(self, offers=offers, cars=self.cars[max(0, gone) :])
 
