@@ -198,6 +198,34 @@ def test_a_meter_that_is_late_again_and_again_is_told_once_that_can_be_known(
         assert finding.figures["faults that had to be told"] == str(called)
 
 
+@pytest.mark.parametrize(("target", "called"), [("m1", 0), ("m2", 1)])
+def test_a_meter_whose_lateness_gave_way_to_a_newer_fault_is_late_no_more(
+    target: str, called: int, tmp_path: Path
+) -> None:
+    """Seed 80098: four seconds after it became late its answers came garbled, and with the end of that all was well."""
+    newer = {"t": CUT_MS + 4000, "what": "fault", "kind": "meter_garbled", "target": target, "lasts_s": 5.0}
+    evidence = _folder(tmp_path, [], newer, kind="meter_late", target="m1", lasts_s=100.0)
+    truth = TruthLog(evidence.folder / "evidence" / "truth.db")
+    for number in range(20):
+        truth.served("m1", CUT_MS + 1000 * number, 5, None)
+    truth.close()
+    finding = check(evidence)
+    assert finding.figures["faults that had to be told"] == str(called)
+    assert finding.holds == (not called)
+
+
+@pytest.mark.parametrize(("after_s", "called"), [(40, 0), (50, 1)])
+def test_a_silence_that_gave_way_to_a_newer_fault_before_it_had_to_be_told_is_over(
+    after_s: int, called: int, tmp_path: Path
+) -> None:
+    newer = {"t": CUT_MS + 1000 * after_s, "what": "fault", "kind": "meter_late", "target": "m1", "lasts_s": 5.0}
+    evidence = _folder(tmp_path, [], newer, kind="meter_silent", target="m1", lasts_s=100.0)
+    TruthLog(evidence.folder / "evidence" / "truth.db").close()
+    finding = check(evidence)
+    assert finding.figures["faults that had to be told"] == str(called)
+    assert finding.holds == (not called)
+
+
 @pytest.mark.parametrize(("current_ma", "called"), [(16_000, 1), (2000, 0)])
 def test_a_register_that_stands_still_is_told_once_enough_has_flowed(
     current_ma: int, called: int, tmp_path: Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from simulators.judge.evidence import Evidence
+from simulators.judge.evidence import Evidence, Occurrence
 from simulators.judge.fuses import confirmed_limits, in_force
 
 PROMPT_S = 20.0
@@ -23,6 +23,9 @@ DISK_ASKED_MS = 20_000
 
 ANSWERS = 20
 """From a meter that is late with every third answer so many have come: it is known to be so."""
+
+ANSWER_FAULTS = ("meter_silent", "meter_late", "meter_garbled", "meter_zero")
+"""Faults of a meter's answers, of which it has one at a time."""
 
 ROLLS_WH = 1000.0
 """A register that goes on so far behind its range's end looks like one that has begun again at 0."""
@@ -120,7 +123,7 @@ def troubles(evidence: Evidence) -> Iterator[Trouble]:
         expected = EXPECTED.get(kind)
         if expected is None:
             continue
-        what, lasts_s = f"{kind} {target}", float(fault.data["lasts_s"])
+        what, lasts_s = f"{kind} {target}", _lasts_s(evidence, fault)
         if expected.begins == _CSMS.begins:
             for box in sorted(evidence.place.boxes):
                 yield Trouble(what, box, fault.at_ms, lasts_s, expected, box)
@@ -136,6 +139,19 @@ def troubles(evidence: Evidence) -> Iterator[Trouble]:
     yield from _late_answers(evidence)
     yield from _frozen(evidence)
     yield from _disobedience(evidence)
+
+
+def _lasts_s(evidence: Evidence, fault: Occurrence) -> float:
+    """How long a fault lasts. Of the faults of a meter's answers a newer one takes the place of the older."""
+    lasts_s = float(fault.data["lasts_s"])
+    if fault.data["kind"] not in ANSWER_FAULTS:
+        return lasts_s
+    newer = [
+        (one.at_ms - fault.at_ms) / 1000
+        for one in evidence.told("fault")
+        if one.data["kind"] in ANSWER_FAULTS and one.data["target"] == fault.data["target"] and one.at_ms > fault.at_ms
+    ]
+    return min([lasts_s, *newer])
 
 
 def _full(evidence: Evidence) -> Iterator[tuple[int, int]]:
@@ -170,7 +186,7 @@ def _late_answers(evidence: Evidence) -> Iterator[Trouble]:
     for fault in evidence.told("fault"):
         if fault.data["kind"] != "meter_late":
             continue
-        meter, until_ms = str(fault.data["target"]), fault.at_ms + round(1000 * fault.data["lasts_s"])
+        meter, until_ms = str(fault.data["target"]), fault.at_ms + round(1000 * _lasts_s(evidence, fault))
         served = evidence.rows(
             "truth.db",
             "SELECT at_ms FROM served WHERE meter = ? AND at_ms BETWEEN ? AND ? ORDER BY at_ms",
