@@ -96,9 +96,15 @@ def _known_ids(charger: str, messages: list[Message], traffic: Traffic, notes: N
             continue
         named = int(message.payload["transactionId"])
         what = f"{charger}: {message.action} {message.message_id}"
+        exchange = traffic.exchanges.get((charger, message.message_id))
+        if exchange is not None and traffic.nameless(exchange):
+            meant_id = exchange.payload["transactionId"]
+            notes.expect(
+                named == meant_id, f"{what} names transaction {named}; the charger has none, and says {meant_id}"
+            )
+            continue
         if not notes.expect(named in started, f"{what} names transaction {named}, which the CSMS has not started"):
             continue
-        exchange = traffic.exchanges.get((charger, message.message_id))
         if exchange is None:
             continue  # told: it is not the charger's
         local_id = int(exchange.payload["transactionId"])
@@ -133,7 +139,10 @@ def _answered(traffic: Traffic, notes: Notes) -> None:
     """A start and a stop are always answered (OCPP 1.6 4.10)."""
     for exchange in traffic.exchanges.values():
         if exchange.action in ("StartTransaction", "StopTransaction"):
-            notes.expect(bool(exchange.results), f"{exchange.charger}: {exchange.action} was never answered")
+            notes.expect(
+                bool(exchange.results) or exchange.given_up,
+                f"{exchange.charger}: {exchange.action} was never answered",
+            )
 
 
 def _opened_once(evidence: Evidence, received: dict[str, list[Message]], notes: Notes) -> None:

@@ -28,7 +28,7 @@ def check(evidence: Evidence) -> Finding:
     texts: set[str] = set()
     found = sessions(evidence)
     for session in found:
-        begins = 0 if _refused(session) else 1
+        begins = 0 if _refused(session) or _never_began(evidence, session) else 1
         notes.expect(len(session.begins) == begins, f"{session.name}: {len(session.begins)} begin records")
         if not session.ends:
             continue
@@ -56,6 +56,12 @@ def _refused(session: Session) -> bool:
     return bool(session.ends) and all(
         not end["billable"] and end["unbillable_reason"] == "start_refused" for end in session.ends
     )
+
+
+def _never_began(evidence: Evidence, session: Session) -> bool:
+    """Its charger gave up the start and told its stop all the same: the gateway saw it end, and nothing before."""
+    stops = [evidence.traffic.stops.get((end["charger"], int(end["transaction_id"]))) for end in session.ends]
+    return any(stop is not None and evidence.traffic.nameless(stop) for stop in stops)
 
 
 def _texts(session: Session) -> set[str]:

@@ -49,6 +49,10 @@ def is_transactional(action: str, payload: dict[str, Any]) -> bool:
     )
 
 
+ATTEMPTS = 3
+"""So often a charger sends what is answered with an error (OCPP 1.6, TransactionMessageAttempts)."""
+
+
 @dataclass(slots=True)
 class Exchange:
     """One CALL of a charger with everything that it was sent and answered, on the charger's wire."""
@@ -70,6 +74,11 @@ class Exchange:
     def results(self) -> list[Frame]:
         """The CALLRESULTs that the charger received."""
         return [answer for answer in self.answers if answer.kind == RESULT]
+
+    @property
+    def given_up(self) -> bool:
+        """The charger was told an error each time, and does not send it again. Whether it had to be I10 judges."""
+        return len(self.answers) >= ATTEMPTS and not self.results
 
 
 Key = tuple[str, str]
@@ -135,6 +144,20 @@ class Traffic:
         for exchange in self.exchanges.values():
             if exchange.action == "StartTransaction" and exchange.results:
                 found[exchange.charger, int(exchange.payload.get("connectorId", 1))].append(exchange)
+        return found
+
+    def nameless(self, exchange: Exchange) -> bool:
+        """It belongs to a transaction that has no id, because its charger gave the start up (errata 3.18)."""
+        if (exchange.charger, exchange.payload.get("transactionId")) in self.starts:
+            return False
+        return any(start.order < exchange.order for start in self._given_up[exchange.charger])
+
+    @cached_property
+    def _given_up(self) -> dict[str, list[Exchange]]:
+        found: dict[str, list[Exchange]] = defaultdict(list)
+        for exchange in self.exchanges.values():
+            if exchange.action == "StartTransaction" and exchange.given_up:
+                found[exchange.charger].append(exchange)
         return found
 
     @cached_property

@@ -377,6 +377,27 @@ def cannot_write(run: Run, mended_ms: int) -> None:
     tell(run, told["t"] + mended_ms, "disk_mended")
 
 
+def gave_up(run: Run, *, attempts: int = 3, id_at_csms: int = -1) -> None:
+    """The disk is full when box2's next car starts; it is told errors and gives the start up, but not the stop."""
+    began_ms, stopped_ms = at("12:50"), at("12:57")
+    start = {"connectorId": 1, "idTag": "CARD-X", "meterStart": 0, "timestamp": iso(began_ms)}
+    tell(run, began_ms - 60_000, "disk_full")
+    tell(run, began_ms + 240_000, "disk_mended")
+    for wait_ms in (0, 60_000, 180_000)[:attempts]:
+        wire(run, "box2", True, True, began_ms + wait_ms, [2, "x-start", "StartTransaction", start])
+        error = [4, "x-start", "InternalError", "the gateway cannot write to its disk", {}]
+        wire(run, "box2", True, False, began_ms + wait_ms + 200, error)
+    stop = {"transactionId": -1, "meterStop": 9, "timestamp": iso(stopped_ms)}
+    told = {**stop, "transactionId": id_at_csms}
+    for at_charger, payload in ((True, stop), (False, told)):
+        wire(run, "box2", at_charger, at_charger, stopped_ms, [2, "x-stop", "StopTransaction", payload])
+        wire(run, "box2", at_charger, not at_charger, stopped_ms + (200 if at_charger else 10), [3, "x-stop", {}])
+    run.messages.append(("box2", "x-stop", "StopTransaction", json.dumps(told), stopped_ms))
+    end = dict(run.body("session.end.v1", session="s-b"), session="s-x", transaction_id=-1, id_tag="", billable=False)
+    end |= {"energy_wh": None, "unbillable_reason": "stop_without_start", "ocmf_begin": None, "ocmf_end": None}
+    run.bodies.append(("billing", "session.end.v1", end))
+
+
 def asks_again(run: Run, *, missed: bool) -> None:
     """box2 sends its start a second time and gets the id that was drawn; the CSMS has answered just before."""
     if missed:
@@ -468,6 +489,10 @@ PAIRS = (
          lambda run: id_again(run, old_goes_on=False), lambda run: id_again(run, old_goes_on=True)),
     Pair("an id toward a charger is given once", ("I4",), "were both given transaction",
          lambda run: own_id(run, LOCAL_ID - 1), lambda run: own_id(run, LOCAL_ID)),
+    Pair("a start is given up after three errors", ("I4", "I5"), "names transaction -1, which the CSMS has not",
+         gave_up, lambda run: gave_up(run, attempts=2)),
+    Pair("what belongs to no start names what the charger says", ("I4", "I10"), "the charger has none, and says -1",
+         gave_up, lambda run: gave_up(run, id_at_csms=1001)),
     Pair("an answer that is still under way", ("I10",), "the answer to s-b-start",
          lambda run: under_way(run, 4500), lambda run: under_way(run, 5200)),
     Pair("an answer that the box's cut swallowed", ("I10",), "the answer to s-b-start",
