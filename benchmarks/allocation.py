@@ -73,13 +73,13 @@ def snapshot(plant: Plant) -> Snapshot:
         Claim(
             ref,
             plant.tree.links_of[ref],
-            one.min_ma,
-            one.max_ma,
+            spot.connector.min_ma,
+            spot.connector.max_ma,
             on=number % 2 == 0,
             since_s=float(number),
-            one_sided=one.phases < 3,
+            one_sided=len(spot.phases) < 3,
         )
-        for number, (ref, one) in enumerate(plant.connectors.items())
+        for number, (ref, spot) in enumerate(plant.spots.items())
     )
     capacity = tuple(circuit.limit_ma - 5_000 for circuit in plant.tree.circuits for _ in range(3))
     return Snapshot(1000.0, claims, capacity, capacity)
@@ -89,14 +89,14 @@ def ticks(plant: Plant) -> Callable[[], None]:
     """Ticks with all cars in a transaction, the grid's samples moving."""
     state = State(0.0)
     now_s = 100.0
-    connectors = tuple(ConnectorState(ref, True, "Charging", 1, fallback_proven=True) for ref in plant.connectors)
+    connectors = tuple(ConnectorState(ref, True, "Charging", 1, fallback_proven=True) for ref in plant.spots)
 
     def tick() -> None:
         nonlocal state, now_s
         now_s += 1.0
         house_ma = 5_000 + round(now_s * 377) % 3_000
         total = tuple(Sample(now_s - back, (house_ma, house_ma, house_ma)) for back in range(19, -1, -1))
-        draws = {ref: (Sample(now_s - 5, (0, 0, 0)), Sample(now_s - 1, (0, 0, 0))) for ref in plant.connectors}
+        draws = {ref: (Sample(now_s - 5, (0, 0, 0)), Sample(now_s - 1, (0, 0, 0))) for ref in plant.spots}
         state = step(plant, state, Inputs(now_s, connectors, draws, {"house": total})).state
 
     return tick

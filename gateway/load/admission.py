@@ -90,11 +90,14 @@ class _Minima:
         return True
 
     def admit(self, claim: Claim) -> None:
+        """Give it its minimum."""
+        room, min_ma = self.room, claim.min_ma
         self.admitted.add(claim.ref)
         for link in claim.links:
-            self.room[link] -= claim.min_ma
-            if claim.one_sided:
-                self.one_sided[link] += claim.min_ma
+            room[link] -= min_ma
+        if claim.one_sided:
+            for link in claim.links:
+                self.one_sided[link] += min_ma
 
 
 def admit(
@@ -106,16 +109,19 @@ def admit(
 ) -> Admission:
     """Admit minima. `keep` is the capacity for cars that charge already, `fill` (at most `keep`) for those that begin.
 
-    `tilt` holds, per circuit with an imbalance limit, its links and that limit. Shortage ends a dwell early: the fuse
-    comes first, and who has charged longest gives way.
+    `claims` are in the order of their names. `tilt` holds, per circuit with an imbalance limit, its links and that
+    limit. Shortage ends a dwell early: the fuse comes first, and who has charged longest gives way.
     """
-    wanting = sorted((claim for claim in claims if claim.max_ma >= claim.min_ma), key=attrgetter("ref"))
-    waiting = sorted((claim for claim in wanting if not claim.on), key=attrgetter("since_s", "ref"))
-    running = sorted((claim for claim in wanting if claim.on), key=lambda claim: (-claim.since_s, claim.ref))
+    wanting = [claim for claim in claims if claim.max_ma >= claim.min_ma]
+    # Both sorts leave those of one instant in the order of their names.
+    waiting = sorted([claim for claim in wanting if not claim.on], key=attrgetter("since_s"))
+    running = sorted([claim for claim in wanting if claim.on], key=attrgetter("since_s"), reverse=True)
     dwell_s = _dwell(wanting, fill) if waiting else DWELL_S
-    kept = [claim for claim in running if not claim.asleep and now_s - claim.since_s < dwell_s]
-    held = {claim.ref for claim in kept}
-    spent = sorted((claim for claim in running if claim.ref not in held), key=lambda claim: claim.asleep)
+    kept: list[Claim] = []
+    spent: list[Claim] = []
+    for claim in running:
+        (kept if not claim.asleep and now_s - claim.since_s < dwell_s else spent).append(claim)
+    spent.sort(key=attrgetter("asleep"))
 
     minima = _Minima(keep, tilt)
     for claim in kept:
@@ -162,9 +168,8 @@ def _dwell(claims: Sequence[Claim], capacity: Sequence[int]) -> float:
     """The dwell, shortened where the longest wait dwell x ceil(n/k) would exceed four hours."""
     slots = len(claims)
     largest: dict[int, int] = {}
-    for claim in claims:
-        min_ma = claim.min_ma
-        for link in claim.links:
+    for links, min_ma in {(claim.links, claim.min_ma) for claim in claims}:  # many stand on the same links
+        for link in links:
             if min_ma > largest.get(link, 0):
                 largest[link] = min_ma
     for link, min_ma in largest.items():

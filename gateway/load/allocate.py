@@ -47,29 +47,48 @@ class Grant(NamedTuple):
     wait_s: float | None = None
 
 
+class _Asked(NamedTuple):
+    """All that decides how the current is filled: who may charge, in the order of their names, and the room."""
+
+    chosen: tuple[Claim, ...]
+    fill: tuple[int, ...]
+    tilt: tuple[tuple[tuple[int, ...], int], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A grant for every claim, and the dwell in force."""
+    """A grant for every claim, and the dwell in force. `given` is what those who may charge get, for what was
+    `asked`."""
 
     grants: Mapping[ConnectorRef, Grant]
     dwell_s: float
+    asked: _Asked
+    given: Mapping[ConnectorRef, Grant]
 
 
-def allocate(snapshot: Snapshot) -> Plan:
+def allocate(snapshot: Snapshot, before: Plan | None = None) -> Plan:
     """Share the current. Every limit is 0 or between the claim's minimum and maximum (I2), in steps of 0.1 A.
 
-    The sum on each link fits `keep`, and fits `fill` except for the minima of cars that charge already.
+    The sum on each link fits `keep`, and fits `fill` except for the minima of cars that charge already. In most seconds
+    the same is asked as in the plan `before`, and its answer is taken.
     """
     claims = sorted(snapshot.claims, key=attrgetter("ref"))
     admission = admit(claims, snapshot.keep, snapshot.fill, snapshot.tilt, snapshot.now_s)
-    chosen = [claim for claim in claims if claim.ref in admission.admitted]
-    ma, stopped_by = _filled(chosen, snapshot)
-    grants = {
-        claim.ref: _grant(claim, value, link, len(snapshot.fill))
-        for claim, value, link in zip(chosen, ma, stopped_by, strict=True)
+    chosen = tuple([claim for claim in claims if claim.ref in admission.admitted])
+    asked = _Asked(chosen, snapshot.fill, snapshot.tilt)
+    given = before.given if before is not None and before.asked == asked else _given(asked)
+    grants = dict(given)
+    if len(chosen) < len(claims):
+        grants |= {claim.ref: _refused(claim, admission) for claim in claims if claim.ref not in given}
+    return Plan(grants, admission.dwell_s, asked, given)
+
+
+def _given(asked: _Asked) -> dict[ConnectorRef, Grant]:
+    ma, stopped_by = _filled(asked)
+    return {
+        claim.ref: _grant(claim, value, link, len(asked.fill))
+        for claim, value, link in zip(asked.chosen, ma, stopped_by, strict=True)
     }
-    grants |= {claim.ref: _refused(claim, admission) for claim in claims if claim.ref not in admission.admitted}
-    return Plan(grants, admission.dwell_s)
 
 
 def _grant(claim: Claim, ma: int, link: int | None, links: int) -> Grant:
@@ -87,23 +106,24 @@ def _refused(claim: Claim, admission: Admission) -> Grant:
     return Grant(0, "waiting", None, place.position, place.wait_s)
 
 
-def _filled(chosen: Sequence[Claim], snapshot: Snapshot) -> tuple[tuple[int, ...], tuple[int | None, ...]]:
+def _filled(asked: _Asked) -> tuple[tuple[int, ...], tuple[int | None, ...]]:
     """Fill; where a circuit has an imbalance limit, with one more link per phase for the one-sided loads alone.
 
     |Ia - Ib| <= U is no packing constraint, so the caps start where they must hold (the smallest phase of the minima
     plus U) and are raised while the result stays within U: always feasible, in a few passes close to the best.
     """
-    plain = fill(_shares(chosen, {}), snapshot.fill)
-    if _tilted(chosen, plain.ma, snapshot.tilt) is None:
+    chosen, room, tilt = asked
+    plain = fill(_shares(chosen, {}), room)
+    if _tilted(chosen, plain.ma, tilt) is None:
         return plain.ma, plain.stopped_by
     base = [claim.min_ma for claim in chosen]
     best = None
     for _ in range(_IMBALANCE_PASSES):
-        caps = _caps(chosen, base, snapshot.tilt)
-        numbers = {link: len(snapshot.fill) + place for place, link in enumerate(sorted(caps))}
-        capacity = [*snapshot.fill, *(caps[link] for link in sorted(caps))]
+        caps = _caps(chosen, base, tilt)
+        numbers = {link: len(room) + place for place, link in enumerate(sorted(caps))}
+        capacity = [*room, *(caps[link] for link in sorted(caps))]
         result = fill(_shares(chosen, numbers), capacity)
-        if best is not None and _tilted(chosen, result.ma, snapshot.tilt) is not None:
+        if best is not None and _tilted(chosen, result.ma, tilt) is not None:
             break
         best, base = result, list(result.ma)
     assert best is not None

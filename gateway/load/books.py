@@ -133,6 +133,17 @@ def possible(book: Book, now_s: float, alone_ma: int) -> int:
     return max([most_ma, *[sent.limit_ma for sent in book.doubtful if now_s < sent.until_s]])
 
 
+def settled(book: Book, now_s: float) -> int | None:
+    """The one limit that can be in force: confirmed, not ended, with nothing under way, in doubt or replaced lately.
+
+    None where `counted` must be asked, and where the charger may not have taken what it was sent.
+    """
+    confirmed = book.confirmed
+    if confirmed is None or now_s >= confirmed.over_s or book.flying is not None or book.trouble is not None:
+        return None
+    return None if book.doubtful or book.past else confirmed.limit_ma
+
+
 def counted(book: Book, now_s: float, alone_ma: int, newest: Sample | None) -> int:
     """What the connector counts with: the largest possible limit, and a larger earlier one that may still be drawn."""
     limit_ma = possible(book, now_s, alone_ma)

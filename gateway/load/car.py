@@ -183,10 +183,9 @@ def _late(car: Car, at_s: float, draw_ma: int) -> Car:
     return car if late == car.late else replace(car, late=late)
 
 
-def phases(car: Car, connector: Connector, now_s: float) -> tuple[int, ...]:
+def phases(car: Car, every: tuple[int, ...], now_s: float) -> tuple[int, ...]:
     """The building phases on which the car counts: all of the connector until a long charge used fewer."""
-    every = connector.building_phases()
-    if car.charging_s is None or now_s - car.charging_s < NARROW_S or not car.seen:
+    if car.charging_s is None or now_s - car.charging_s < NARROW_S or not car.seen or car.seen.issuperset(every):
         return every
     return tuple(phase for phase in every if phase in car.seen) or every
 
@@ -203,18 +202,10 @@ def claim(
     holds = car.started_s is None or now_s - car.started_s < START_HOLD_S
     if holds and most_ma > connector.min_ma:
         most_ma, why = connector.min_ma, "start"
-    return Claim(
-        ref=connector.ref,
-        links=links,
-        min_ma=connector.min_ma,
-        max_ma=most_ma,
-        why_max=why,
-        on=car.on,
-        since_s=car.since_s,
-        ready=not car.paused or now_s - car.since_s >= OFF_S,
-        asleep=car.idle_s is not None and now_s - car.idle_s >= SLEEPY_S,
-        one_sided=one_sided,
-    )
+    ready = not car.paused or now_s - car.since_s >= OFF_S
+    asleep = car.idle_s is not None and now_s - car.idle_s >= SLEEPY_S
+    # By position, since that is made anew in every tick: ..., why_max, weight, on, since_s, ready, asleep, one_sided.
+    return Claim(connector.ref, links, connector.min_ma, most_ma, why, 1, car.on, car.since_s, ready, asleep, one_sided)
 
 
 def turned(car: Car, grant: Grant, now_s: float) -> Car:

@@ -93,7 +93,7 @@ class ControlLoop:
         answers, self._answers = tuple(self._answers), []
         inputs = Inputs(
             now_s,
-            tuple(one for one in self._chargers.connectors() if one.ref in self._plant.connectors),
+            tuple(self._chargers.connectors()),
             dict(self._draws),
             dict(self._totals),
             answers,

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from gateway.load import books
 from gateway.load import car as cars_of
-from gateway.load.allocate import Grant, Snapshot, allocate
+from gateway.load.admission import Claim
+from gateway.load.allocate import Grant, Plan, Snapshot, allocate
 from gateway.load.books import Answer
 from gateway.load.capacity import Node, Room, room
 from gateway.load.car import Car
 from gateway.load.circuits import Tree, tree_of
 from gateway.load.foreign import DRAW_KEPT_S, OLD_S, ZERO, Draw, Sample
-from gateway.load.pacing import Bounds, Command, Raised, Seat, pace
+from gateway.load.pacing import Bounds, Command, Raised, Seat, pace, rests
 from gateway.model import ConnectorRef, ConnectorState, PhaseMa
 from gateway.site import Connector, Site
 
@@ -28,22 +29,29 @@ GRACE_S = 120.0
 EXCESS_MA = 1000
 STANDBY_MA = 50
 """What a box whose meter is not read draws itself, on top of what it offers its car (5 to 12 W are usual)."""
+STEERED = ("claim", "disobedient", "unanswered", "leaving")
 CAR_GONE = ("Available", "Finishing", "Preparing")
 """A connector that says so charges no car, also while we still wait for the end of its transaction to be written or
 answered."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plant:
-    """What does not change: the tree, and per connector each of its building phases with the links of that phase.
+class Spot:
+    """What does not change of a connector. `phases`: all building phases that it loads; `links`: each of them with the
+    links of that phase; `ways`: all its links by the building phases on which a car there may count."""
 
-    `ways`: all links of a connector by the building phases on which a car there may count.
-    """
+    connector: Connector
+    phases: tuple[int, ...]
+    links: tuple[tuple[int, tuple[int, ...]], ...]
+    ways: Mapping[tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """What does not change: the tree, and what stands where on it."""
 
     tree: Tree
-    connectors: Mapping[ConnectorRef, Connector]
-    links: Mapping[ConnectorRef, Mapping[int, tuple[int, ...]]]
-    ways: Mapping[ConnectorRef, Mapping[tuple[int, ...], tuple[int, ...]]]
+    spots: Mapping[ConnectorRef, Spot]
     tilt: tuple[tuple[tuple[int, ...], int], ...]
     duration_s: float
 
@@ -51,31 +59,30 @@ class Plant:
 def plant_of(site: Site) -> Plant:
     """The plant of a checked site."""
     tree = tree_of(site)
-    connectors = {one.ref: one for one in site.connectors()}
-    links = {
-        ref: {phase: tree.links(one.circuit, (phase,)) for phase in one.building_phases()}
-        for ref, one in connectors.items()
-    }
-    ways = {ref: _ways(links[ref]) for ref in connectors}
     tilt = tuple(
         (tuple(3 * index + phase for phase in circuit.phases), circuit.imbalance_ma)
         for index, circuit in enumerate(tree.circuits)
         if circuit.imbalance_ma is not None
     )
-    return Plant(tree, connectors, links, ways, tilt, float(site.ocpp.limit_duration_s))
+    spots = {one.ref: _spot(tree, one) for one in site.connectors()}
+    return Plant(tree, spots, tilt, float(site.ocpp.limit_duration_s))
 
 
-def _ways(links: Mapping[int, tuple[int, ...]]) -> dict[tuple[int, ...], tuple[int, ...]]:
-    return {
+def _spot(tree: Tree, connector: Connector) -> Spot:
+    every = connector.building_phases()
+    links = {phase: tree.links(connector.circuit, (phase,)) for phase in every}
+    ways = {
         phases: tuple(link for phase in phases for link in links[phase])
-        for count in range(1, len(links) + 1)
-        for phases in combinations(links, count)
+        for count in range(1, len(every) + 1)
+        for phases in combinations(every, count)
     }
+    return Spot(connector, every, tuple(links.items()), ways)
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the edge gathered: samples oldest first, on the building's phases, times site-monotonic."""
+    """What the edge gathered: samples oldest first, on the building's phases, times site-monotonic. A connector that
+    the plant does not know is left out."""
 
     now_s: float
     connectors: tuple[ConnectorState, ...]
@@ -92,11 +99,11 @@ class Standing(NamedTuple):
     """
 
     state: ConnectorState
+    spot: Spot
     role: str
     phases: tuple[int, ...]
     counted_ma: int
     draw: PhaseMa | None
-    grant: Grant | None = None
     told_ma: int | None = None
 
 
@@ -115,6 +122,8 @@ class State:
     """Since when a connector without a transaction draws more than its fallback."""
     standings: tuple[Standing, ...] = ()
     rooms: tuple[Room, ...] = ()
+    plan: Plan | None = None
+    """What was granted in this tick; None while nobody is judged yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +136,10 @@ class Outcome:
 
 def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
     """One tick: learn, count, share, pace."""
-    newest = {ref: _newest(samples, inputs.now_s) for ref, samples in inputs.draws.items()}
-    cars = _cars(plant, state, inputs, newest)
-    standings = [
-        _standing(plant, state, one, cars.get(one.ref), newest.get(one.ref), inputs.now_s) for one in inputs.connectors
-    ]
+    now_s = inputs.now_s
+    standings, cars = _learned(plant, state, inputs)
     nodes, rooms = _rooms(plant, state, standings, inputs)
-    connected = frozenset([one.ref for one in inputs.connectors if one.connected])
+    connected = frozenset([one.state.ref for one in standings if one.state.connected])
     learned = partial(
         State,
         state.started_s,
@@ -142,49 +148,31 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
         seen=state.seen | connected,
         told=state.told,
         strays=state.strays,
+        standings=tuple(standings),
         rooms=rooms,
     )
-    if _awaits_meters(plant, state, inputs):
-        return Outcome(learned(raised=state.raised, standings=tuple(standings)), ())
+    if _awaits_meters(plant, state, standings, inputs):
+        return Outcome(learned(raised=state.raised), ())
     reserved, taken = _load(plant, standings, cars)
     keep, fill = _flat([one.keep for one in rooms]), _flat([one.fill for one in rooms])
-    claims = [
-        cars_of.claim(
-            cars[one.state.ref],
-            plant.connectors[one.state.ref],
-            plant.ways[one.state.ref][one.phases],
-            one.state.csms_limit_ma,
-            inputs.now_s,
-            one_sided=len(one.phases) < 3,
-        )
-        for one in standings
-        if one.role == "claim"
-    ]
-    plan = allocate(
-        Snapshot(
-            inputs.now_s,
-            tuple(claims),
-            _beside(keep, reserved),
-            _beside(fill, reserved),
-            plant.tilt,
-        )
-    )
+    claims = tuple([_claim(one, cars[one.state.ref], now_s) for one in standings if one.role == "claim"])
+    plan = allocate(Snapshot(now_s, claims, _beside(keep, reserved), _beside(fill, reserved), plant.tilt), state.plan)
     for ref, grant in plan.grants.items():
-        cars[ref] = cars_of.turned(cars[ref], grant, inputs.now_s)
-    standings = [_granted(one, plan.grants[one.state.ref]) if one.role == "claim" else one for one in standings]
+        cars[ref] = cars_of.turned(cars[ref], grant, now_s)
+    unsure_ma = _unsure(plant, state, standings, cars, now_s)
     seats = [
-        _seat(plant, state, one, cars[one.state.ref], inputs.now_s)
+        _seat(one, cars[one.state.ref], plan, unsure_ma.get(one.state.ref, 0))
         for one in standings
-        if one.role in ("claim", "disobedient", "unanswered", "leaving")
+        if one.role in STEERED and not _rests(plant, one, cars[one.state.ref], plan, now_s)
     ]
-    careful = _without(fill, _unknown(plant, state, standings, cars, inputs.now_s))
+    careful = _without(fill, unsure_ma, standings) if unsure_ma else fill
     bounds = Bounds(tuple(taken), _flat([one.booked for one in rooms]), careful)
-    paced = pace(seats, bounds, state.raised, inputs.now_s, plant.duration_s)
+    paced = pace(seats, bounds, state.raised, now_s, plant.duration_s)
     cars.update(paced.cars)
-    return Outcome(learned(cars=cars, raised=paced.raised, standings=tuple(standings)), paced.commands)
+    return Outcome(learned(cars=cars, raised=paced.raised, plan=plan), paced.commands)
 
 
-def _awaits_meters(plant: Plant, state: State, inputs: Inputs) -> bool:
+def _awaits_meters(plant: Plant, state: State, standings: list[Standing], inputs: Inputs) -> bool:
     """Just started, and meters not read yet: nobody is stopped for that, the boxes hold what they held.
 
     Who draws when we begin to look has the turn, so the cars are judged only when their meters are known.
@@ -193,40 +181,55 @@ def _awaits_meters(plant: Plant, state: State, inputs: Inputs) -> bool:
         return False
     circuits = any(one.meter is not None and not inputs.totals.get(one.id) for one in plant.tree.circuits)
     return circuits or any(
-        one.transaction_id is not None and plant.connectors[one.ref].meter is not None and not inputs.draws.get(one.ref)
-        for one in inputs.connectors
+        one.state.transaction_id is not None
+        and one.spot.connector.meter is not None
+        and not inputs.draws.get(one.state.ref)
+        for one in standings
     )
 
 
-def _newest(samples: tuple[Sample, ...], now_s: float) -> Sample | None:
-    return samples[-1] if samples and now_s - samples[-1].at_s <= DRAW_KEPT_S else None
-
-
-def _cars(
-    plant: Plant, state: State, inputs: Inputs, newest: Mapping[ConnectorRef, Sample | None]
-) -> dict[ConnectorRef, Car]:
-    """The running transactions, with the answers and the newest samples learned."""
+def _learned(plant: Plant, state: State, inputs: Inputs) -> tuple[list[Standing], dict[ConnectorRef, Car]]:
+    """How each connector counts, and the running transactions, with the answers and the newest samples learned."""
     answers = {answer.ref: answer for answer in inputs.answers}
+    now_s = inputs.now_s
+    standings: list[Standing] = []
     cars: dict[ConnectorRef, Car] = {}
     for one in inputs.connectors:
-        connector = plant.connectors.get(one.ref)
-        if one.transaction_id is None or connector is None:
+        ref = one.ref
+        spot = plant.spots.get(ref)
+        if spot is None:
             continue
-        sample = newest.get(one.ref)
-        car = state.cars.get(one.ref)
-        if car is None or car.book.transaction != one.transaction_id:
-            car = cars_of.begin(one.transaction_id, connector, sample, inputs.now_s)
-        book = car.book
-        if (answer := answers.get(one.ref)) is not None:
-            alone_ma = _alone(state, one, connector, car, sample, inputs.now_s)
-            book = books.answered(book, answer, alone_ma, plant.duration_s)
-        if not one.connected and one.ref in state.connected:
-            book = books.lost(book)
-        book = books.pruned(book, inputs.now_s)
-        # Cars and books are values: what learned nothing new goes on as the same object.
-        car = car if book is car.book else replace(car, book=book)
-        cars[one.ref] = cars_of.observe(car, connector, sample, inputs.now_s)
-    return cars
+        samples = inputs.draws.get(ref)
+        newest = samples[-1] if samples and now_s - samples[-1].at_s <= DRAW_KEPT_S else None
+        car = None
+        if one.transaction_id is not None:
+            cars[ref] = car = _car(plant, state, one, one.transaction_id, newest, answers.get(ref), now_s)
+        standings.append(_standing(state, one, spot, car, newest, now_s))
+    return standings, cars
+
+
+def _car(
+    plant: Plant,
+    state: State,
+    one: ConnectorState,
+    transaction: int,
+    newest: Sample | None,
+    answer: Answer | None,
+    now_s: float,
+) -> Car:
+    connector = plant.spots[one.ref].connector
+    car = state.cars.get(one.ref)
+    if car is None or car.book.transaction != transaction:
+        car = cars_of.begin(transaction, connector, newest, now_s)
+    book = car.book
+    if answer is not None:
+        book = books.answered(book, answer, _alone(state, one, connector, car, newest, now_s), plant.duration_s)
+    if not one.connected and one.ref in state.connected:
+        book = books.lost(book)
+    book = books.pruned(book, now_s)
+    # Cars and books are values: what learned nothing new goes on as the same object.
+    car = car if book is car.book else replace(car, book=book)
+    return cars_of.observe(car, connector, newest, now_s)
 
 
 def _alone(
@@ -238,60 +241,81 @@ def _alone(
     while without a limit. A car that draws has at least the minimum on offer: after our start it may hold what we
     gave it before.
     """
-    offered_ma = cars_of.offered_ma(connector, newest) if car is not None else 0
-    if one.fallback_proven:
-        return max(connector.fallback_ma, offered_ma)
-    if one.connected:
-        early = car is None or now_s - car.began_s < BEGIN_S
-    else:
-        early = one.ref not in state.seen and now_s - state.started_s < GRACE_S
-    return max(connector.fallback_ma, offered_ma) if early else connector.max_ma
+    if not one.fallback_proven:
+        if one.connected:
+            early = car is None or now_s - car.began_s < BEGIN_S
+        else:
+            early = one.ref not in state.seen and now_s - state.started_s < GRACE_S
+        if not early:
+            return connector.max_ma
+    return connector.fallback_ma if car is None else max(connector.fallback_ma, cars_of.offered_ma(connector, newest))
 
 
 def _standing(
-    plant: Plant, state: State, one: ConnectorState, car: Car | None, newest: Sample | None, now_s: float
+    state: State, one: ConnectorState, spot: Spot, car: Car | None, newest: Sample | None, now_s: float
 ) -> Standing:
-    connector = plant.connectors[one.ref]
+    connector, every = spot.connector, spot.phases
     draw = None if newest is None else newest.ma
+    if (
+        car is not None
+        and draw is not None
+        and (settled_ma := books.settled(car.book, now_s)) is not None
+        and one.connected
+        and one.status not in CAR_GONE
+        and not car.disobedient
+    ):
+        # As in most seconds: it holds the one limit that can be in force, and what it draws is seen.
+        return Standing(one, spot, "claim", cars_of.phases(car, every, now_s), settled_ma, draw, settled_ma)
     alone_ma = _alone(state, one, connector, car, newest, now_s)
-    every = connector.building_phases()
     if car is None:
-        return Standing(one, "idle" if one.connected else "lost", every, alone_ma, draw)
-    counted_ma = books.counted(car.book, now_s, alone_ma, newest)
-    told_ma = counted_ma
+        return Standing(one, spot, "idle" if one.connected else "lost", every, alone_ma, draw)
+    told_ma = counted_ma = books.counted(car.book, now_s, alone_ma, newest)
     if draw is None:
         counted_ma = max(counted_ma, cars_of.unseen_ma(car))
     if not one.connected:
         # Its car may have left: where nobody reads it, nothing says that it draws anything.
-        return Standing(one, "lost", every, counted_ma, draw, told_ma=told_ma if draw is not None else 0)
+        return Standing(one, spot, "lost", every, counted_ma, draw, told_ma if draw is not None else 0)
     gone = one.status in CAR_GONE
     if gone:
         # Its stop is on the way: the next car may begin under the fallback, on every phase. What is drawn counts too.
         counted_ma = alone_ma if draw is not None else max(counted_ma, alone_ma)
     if car.disobedient:
         # Without a reading it still draws what it drew: a silent meter does not make a car obey.
-        return Standing(one, "disobedient", every, max(counted_ma, car.over_ma) if draw is None else counted_ma, draw)
+        counted_ma = counted_ma if draw is not None else max(counted_ma, car.over_ma)
+        return Standing(one, spot, "disobedient", every, counted_ma, draw)
     if gone:
-        return Standing(one, "leaving", every, counted_ma, draw)
+        return Standing(one, spot, "leaving", every, counted_ma, draw)
     if books.unsteered(car.book, now_s):
-        return Standing(one, "unanswered", every, counted_ma, draw)
-    return Standing(one, "claim", cars_of.phases(car, connector, now_s), counted_ma, draw, told_ma=told_ma)
+        return Standing(one, spot, "unanswered", every, counted_ma, draw)
+    return Standing(one, spot, "claim", cars_of.phases(car, every, now_s), counted_ma, draw, told_ma)
 
 
-def _seat(plant: Plant, state: State, one: Standing, car: Car, now_s: float) -> Seat:
+def _claim(one: Standing, car: Car, now_s: float) -> Claim:
+    links = one.spot.ways[one.phases]
+    return cars_of.claim(car, one.spot.connector, links, one.state.csms_limit_ma, now_s, one_sided=len(one.phases) < 3)
+
+
+def _rests(plant: Plant, one: Standing, car: Car, plan: Plan, now_s: float) -> bool:
+    if one.role != "claim":
+        return False
+    target_ma = plan.grants[one.state.ref].limit_ma
+    return rests(car, one.spot.connector, one.counted_ma, target_ma, now_s, plant.duration_s)
+
+
+def _seat(one: Standing, car: Car, plan: Plan, unsure_ma: int) -> Seat:
     """Where the car stands. One that did not answer, or leaves, is asked for the same: the plan is not made for it."""
     stays = one.role in ("unanswered", "leaving")
-    grant = Grant(car.book.wanted_ma or 0, one.role) if stays else one.grant
-    ref = one.state.ref
+    grant = Grant(car.book.wanted_ma or 0, one.role) if stays else plan.grants.get(one.state.ref)
     drawn_ma = 0 if one.draw is None else max(one.draw)
-    unsure_ma = _unsure_ma(plant, state, one, car, now_s)
-    return Seat(plant.connectors[ref], car, plant.ways[ref][one.phases], one.counted_ma, grant, drawn_ma, unsure_ma)
+    return Seat(one.spot.connector, car, one.spot.ways[one.phases], one.counted_ma, grant, drawn_ma, unsure_ma)
 
 
 def _most(one: Standing) -> PhaseMa:
     """What a connector that nobody reads is taken to draw where the house is reckoned as the rest of a total: not more
     than it was told, and nothing where its link is lost too. What it is reserved must not make the house smaller."""
     ma, on = one.counted_ma if one.told_ma is None else one.told_ma, one.phases
+    if len(on) == 3:
+        return ma, ma, ma
     return ma if 0 in on else 0, ma if 1 in on else 0, ma if 2 in on else 0
 
 
@@ -330,12 +354,12 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
     reserved = [0] * plant.tree.size
     taken = [0] * plant.tree.size
     for one in standings:
-        ref = one.state.ref
-        standby_ma = STANDBY_MA if one.draw is None and plant.connectors[ref].meter is not None else 0
-        draw, claims = one.draw or ZERO, one.role == "claim"
+        ref, spot = one.state.ref, one.spot
+        phases, counted, draw, claims = one.phases, one.counted_ma, one.draw or ZERO, one.role == "claim"
+        standby_ma = STANDBY_MA if one.draw is None and spot.connector.meter is not None else 0
         follows = ref not in cars or not cars[ref].late
-        for phase, links in plant.links[ref].items():
-            counted_ma = one.counted_ma if phase in one.phases else 0
+        for phase, links in spot.links:
+            counted_ma = counted if phase in phases else 0
             most_ma = max(counted_ma + standby_ma, draw[phase])
             if not most_ma:
                 continue
@@ -348,42 +372,44 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
     return reserved, taken
 
 
-def _unknown(
+def _unsure(
     plant: Plant, state: State, standings: list[Standing], cars: Mapping[ConnectorRef, Car], now_s: float
-) -> list[int]:
-    """Per link: what connectors may draw beyond what they count with. Nobody is reduced for it, but nothing
-    rises into it either."""
-    unknown = [0] * plant.tree.size
+) -> dict[ConnectorRef, int]:
+    """Of the cars of which that is so: what their connectors may draw beyond what they count with."""
+    over = now_s - state.started_s >= plant.duration_s
+    unsure = {}
     for one in standings:
-        ref = one.state.ref
-        unsure_ma = _unsure_ma(plant, state, one, cars.get(ref), now_s)
-        for phase in one.phases if unsure_ma else ():
-            for link in plant.links[ref][phase]:
-                unknown[link] += unsure_ma
-    return unknown
+        car = cars.get(one.state.ref)
+        if car is not None and (ma := _unsure_ma(state, one, car, over=over)):
+            unsure[one.state.ref] = ma
+    return unsure
 
 
-def _unsure_ma(plant: Plant, state: State, one: Standing, car: Car | None, now_s: float) -> int:
+def _unsure_ma(state: State, one: Standing, car: Car, *, over: bool) -> int:
     """What a connector may draw beyond what it counts with: again, having disobeyed a moment ago; by its fallback where
     it does not answer, as the end of its transaction would not be heard either; or by a limit of before our start, of
     which a car that draws little may use all at any moment. That ends by itself, at the latest `duration_s` after our
     start."""
-    if car is not None and (again_ma := cars_of.again_ma(car)) > one.counted_ma:
+    if (again_ma := cars_of.again_ma(car)) > one.counted_ma:
         return again_ma - one.counted_ma
     if one.role == "unanswered":
-        return max(0, plant.connectors[one.state.ref].fallback_ma - one.counted_ma)
-    over = now_s - state.started_s >= plant.duration_s
-    if over or car is None or car.book.met or car.began_s - state.started_s > OLD_S:
+        return max(0, one.spot.connector.fallback_ma - one.counted_ma)
+    if over or car.book.met or car.began_s - state.started_s > OLD_S:
         return 0
-    return max(0, plant.connectors[one.state.ref].max_ma - one.counted_ma)
+    return max(0, one.spot.connector.max_ma - one.counted_ma)
 
 
-def _granted(one: Standing, grant: Grant) -> Standing:
-    return Standing(one.state, one.role, one.phases, one.counted_ma, one.draw, grant, one.told_ma)
-
-
-def _without(room: tuple[int, ...], unknown: list[int]) -> tuple[int, ...]:
-    return tuple(map(sub, room, unknown))
+def _without(
+    room: tuple[int, ...], unsure_ma: Mapping[ConnectorRef, int], standings: list[Standing]
+) -> tuple[int, ...]:
+    """The room without what connectors may draw beyond what they count with. Nobody is reduced for it, but nothing
+    rises into it either."""
+    left = list(room)
+    for one in standings:
+        if one.state.ref in unsure_ma:
+            for link in one.spot.ways[one.phases]:
+                left[link] -= unsure_ma[one.state.ref]
+    return tuple(left)
 
 
 def _beside(room: tuple[int, ...], reserved: list[int]) -> tuple[int, ...]:

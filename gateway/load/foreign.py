@@ -88,13 +88,16 @@ def foreign(total: Sequence[Sample], draws: Sequence[Draw], now_s: float) -> For
     """
     newest = total[-1]
     known: list[Draw] = []
+    last: list[Sample] = []
     unread: list[PhaseMa] = []
     for draw in draws:
-        if draw.known(now_s):
+        samples, most, charging = draw
+        if samples and now_s - samples[-1].at_s <= DRAW_KEPT_S:
             known.append(draw)
-        elif draw.charging:
-            unread.append(draw.most)
-    blind, last = _sum(unread), [draw.samples[-1] for draw in known]
+            last.append(samples[-1])
+        elif charging:
+            unread.append(most)
+    blind = _sum(unread)
     instant = min([newest.at_s, *[sample.at_s for sample in last]])
     instant = max(instant, newest.at_s - OLD_S, total[0].at_s)
     aligned = _less(_less(_lowest(total, instant), _sum([at(draw.samples, instant) for draw in known])), blind)

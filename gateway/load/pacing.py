@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gateway.load import books
 from gateway.load.allocate import Grant
+from gateway.load.books import Book
 from gateway.load.car import Car
 from gateway.load.filling import STEP_MA, Share, fill
 from gateway.model import ConnectorRef
@@ -107,55 +108,75 @@ def pace(seats: Sequence[Seat], bounds: Bounds, raised: Sequence[Raised], now_s:
     A first limit may be a raise, since nobody knows what was given before us: one that is no reduction of what counts
     waits while its links carry too much. Until then the charger holds less, or just that.
     """
-    seats = [_room_lasts(seat, now_s) for seat in seats]
-    recent = tuple(item for item in raised if now_s - item.at_s < RAMP_S)
-    free = [seat for seat in seats if seat.car.book.flying is None and now_s >= seat.car.book.not_before_s]
-    over = frozenset(link for link, taken in enumerate(bounds.taken) if taken > bounds.most[link])
-    tight = over | _tight(seats, bounds)
+    wishes = [_wish(seat, now_s) for seat in seats]
+    recent = tuple([item for item in raised if now_s - item.at_s < RAMP_S])
+    over = frozenset([link for link, taken in enumerate(bounds.taken) if taken > bounds.most[link]])
+    tight = over | _tight(wishes, bounds)
     down: list[Command] = []
     same: list[Command] = []
     rising: list[Seat] = []
-    for seat in free:
-        current_ma, target_ma = seat.current_ma, seat.target_ma
+    for seat, current_ma, target_ma in wishes:
+        book = seat.car.book
+        if book.flying is not None or now_s < book.not_before_s:
+            continue
         if target_ma > (seat.counted_ma if current_ma is None else current_ma):
             if _may_rise(seat, now_s):
                 rising.append(seat)
-            elif current_ma is not None and _due(seat, now_s, duration_s):
+            elif current_ma is not None and _due(book, now_s, duration_s):
                 same.append(_command(seat, current_ma, raising=False))
         elif current_ma is None:
             if target_ma < seat.counted_ma or (over.isdisjoint(seat.links) and _is_no_raise(seat, bounds)):
                 down.append(_command(seat, target_ma, raising=False))
-        elif _falls(seat, current_ma, tight):
+        elif target_ma < current_ma and _falls(seat, current_ma, tight):
             down.append(_command(seat, target_ma, raising=False))
-        elif _due(seat, now_s, duration_s):
+        elif _due(book, now_s, duration_s):
             same.append(_command(seat, target_ma, raising=False))
     up, added = _raises(rising, bounds, recent, now_s)
     sent_up = {command.ref for command in up}
     same += [
         _command(seat, seat.held_ma, raising=False)
         for seat in rising
-        if seat.ref not in sent_up and (seat.current_ma is None or _due(seat, now_s, duration_s))
+        if seat.ref not in sent_up and (seat.current_ma is None or _due(seat.car.book, now_s, duration_s))
     ]
     commands = (*down, *same, *up)
-    cars = {seat.ref: seat.car for seat in seats}
+    cars = {seat.connector.ref: seat.car for seat, _, _ in wishes}
     for command in commands:
         car = cars[command.ref]
         cars[command.ref] = replace(car, book=books.send(car.book, command.limit_ma, now_s))
     return Paced(commands, cars, (*recent, *added))
 
 
+def rests(car: Car, connector: Connector, counted_ma: int, target_ma: int, now_s: float, duration_s: float) -> bool:
+    """Whether nothing is to be said to a car, and nothing to be remembered: it holds what is wanted of it, or a little
+    less, and need not be told again yet. True for most cars in most seconds; who rests needs no seat."""
+    book = car.book
+    wanted_ma = book.wanted_ma
+    if wanted_ma is None or not connector.min_ma <= wanted_ma <= counted_ma:
+        return False
+    if book.flying is not None or car.room_s is not None:
+        return False
+    return wanted_ma <= target_ma < wanted_ma + CHANGE_MA and not _due(book, now_s, duration_s)
+
+
 def _command(seat: Seat, limit_ma: int, *, raising: bool) -> Command:
     return Command(seat.ref, seat.car.book.transaction, limit_ma, raising)
 
 
-def _room_lasts(seat: Seat, now_s: float) -> Seat:
-    """Remember since when there has been room for more."""
-    current_ma = seat.current_ma
-    more = current_ma is not None and seat.target_ma >= current_ma + CHANGE_MA
-    room_s = seat.car.room_s
-    if more == (room_s is not None):
-        return seat
-    return seat._replace(car=replace(seat.car, room_s=now_s if more else None))
+class _Wish(NamedTuple):
+    """A seat, what it was told and still holds, and what the plan wants."""
+
+    seat: Seat
+    current_ma: int | None
+    target_ma: int
+
+
+def _wish(seat: Seat, now_s: float) -> _Wish:
+    """With the memory of since when there has been room for more."""
+    current_ma, target_ma = seat.current_ma, seat.target_ma
+    more = current_ma is not None and target_ma >= current_ma + CHANGE_MA
+    if more != (seat.car.room_s is not None):
+        seat = seat._replace(car=replace(seat.car, room_s=now_s if more else None))
+    return _Wish(seat, current_ma, target_ma)
 
 
 def _may_rise(seat: Seat, now_s: float) -> bool:
@@ -174,34 +195,34 @@ def _is_no_raise(seat: Seat, bounds: Bounds) -> bool:
     return all(bounds.taken[link] <= bounds.careful[link] + seat.unsure_ma for link in seat.links)
 
 
-def _due(seat: Seat, now_s: float, duration_s: float) -> bool:
+def _due(book: Book, now_s: float, duration_s: float) -> bool:
     """Whether the limit must be sent again: half of its time is over, or the charger may have lost it."""
-    book = seat.car.book
     return book.confirmed is None or book.trouble is not None or now_s - book.sent_s >= duration_s / 2
 
 
 def _falls(seat: Seat, current_ma: int, tight: frozenset[int]) -> bool:
     """Small reductions wait, unless a circuit needs them or they keep a bound that is not ours to bend."""
     target_ma = seat.target_ma
-    if target_ma >= current_ma:
-        return False
     if target_ma == 0 or current_ma - target_ma >= CHANGE_MA:
         return True
     bound = seat.grant is not None and seat.grant.reason in ("csms", "start")
     return bound or not tight.isdisjoint(seat.links)
 
 
-def _tight(seats: Sequence[Seat], bounds: Bounds) -> frozenset[int]:
+def _tight(wishes: Sequence[_Wish], bounds: Bounds) -> frozenset[int]:
     """The links that carry too much for a minimum that is to begin."""
     taken = list(bounds.taken)
     begins: set[int] = set()
-    for seat in seats:
-        missing_ma = min(seat.target_ma, seat.connector.min_ma) - seat.counted_ma
+    for seat, _, target_ma in wishes:
+        counted_ma = seat.counted_ma
+        if target_ma <= counted_ma:
+            continue
+        missing_ma = min(target_ma, seat.connector.min_ma) - counted_ma
         if missing_ma > 0:
             begins.update(seat.links)
             for link in seat.links:
                 taken[link] += missing_ma
-    return frozenset(link for link in begins if taken[link] > bounds.careful[link])
+    return frozenset([link for link in begins if taken[link] > bounds.careful[link]])
 
 
 def _raises(

@@ -64,7 +64,7 @@ def _own_load(plant: Plant, state: State, number: int) -> PhaseMa | None:
 def _connector(plant: Plant, state: State, one: Standing, utc_ms: int) -> dict[str, Any]:
     car = state.cars.get(one.state.ref)
     confirmed = car.book.confirmed if car is not None else None
-    grant = one.grant
+    grant = state.plan.grants.get(one.state.ref) if state.plan is not None else None
     wait_s = grant.wait_s if grant is not None else None
     return {
         "id": str(one.state.ref),
