@@ -25,7 +25,7 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInput
 from gateway.meters.answer import Answer, Outcome
 from gateway.meters.meter_model import Span, Table
 from gateway.meters.on_the_line import REST_OF_A_FRAME_S, OnTheLine
-from gateway.meters.transaction import transact
+from gateway.meters.transaction import Transactions
 from gateway.meters.words import meaning
 from gateway.model import Clock
 from gateway.site import Bus
@@ -49,7 +49,11 @@ class Line:
         self._bus = bus
         self._clock = clock
         self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
+        self._transactions: Transactions | None = None
         self._free_at = 0.0
+        self._doubtful = True
+        """Whether something that nobody waits for any more may still come."""
+
         self._on_the_line = OnTheLine(serial=bus.device is not None)
         self._rtu = bus.device is not None or bus.rtu_over_tcp
         # The library logs every time-out as an error; we tell of a meter once.
@@ -81,7 +85,9 @@ class Line:
             client.close()
             return self._cause()
         self._client = client
+        self._transactions = Transactions(client, self._on_the_line, self._bus.timeout_s)
         self._on_the_line.transport = client.ctx.transport
+        self._doubtful = True
         # What the line was told before we came may still be answered (home-assistant/core #148329).
         self._free_at = asyncio.get_running_loop().time() + (WORST_REPLY * self._bus.timeout_s if self._rtu else 0.0)
         return None
@@ -90,7 +96,7 @@ class Line:
         """Close the port."""
         if self._client is not None:
             self._client.close()
-            self._client = None
+            self._client = self._transactions = None
 
     async def read(self, unit: int, span: Span) -> Answer:
         """Ask `unit` for `span`. Takes at most the pause or silence due, and one time-out; two on a babbling line."""
@@ -101,19 +107,20 @@ class Line:
             if loop.time() - self._free_at > STOOD_STILL_S:
                 # So may the kernel have: what the adapter brought meanwhile is still on its way to us.
                 await asyncio.sleep(REST_OF_A_FRAME_S)
-        if self._rtu:
+        if self._rtu and self._doubtful:
             await self._on_the_line.settle(self._bus.timeout_s)
         requested_ms, from_s = self._clock.utc_ms(), self._clock.monotonic()
         outcome, words, code, why = await self._exchange(unit, span)
-        self._free_at = self._next_at(failed=outcome in (Outcome.SILENT, Outcome.WRONG))
+        self._doubtful = outcome not in (Outcome.GOOD, Outcome.REFUSED)
+        self._free_at = self._next_at(failed=self._doubtful)
         return Answer(outcome, requested_ms, self._clock.utc_ms(), from_s, self._clock.monotonic(), words, code, why)
 
     async def _exchange(self, unit: int, span: Span) -> tuple[Outcome, tuple[int, ...], int, str]:
-        client = self._client
-        if client is None or not client.connected:
+        client, transactions = self._client, self._transactions
+        if client is None or transactions is None or not client.connected:
             return Outcome.DOWN, (), 0, "not connected"
         request = REQUESTS[span.table](address=span.address, count=span.count, dev_id=unit)
-        reply = await transact(client.ctx, request, self._bus.timeout_s)
+        reply = await transactions.reply(request)
         if reply is None:
             if not client.connected:
                 return Outcome.DOWN, (), 0, "the connection was lost"

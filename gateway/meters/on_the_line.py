@@ -30,17 +30,18 @@ class OnTheLine:
 
     def trace(self, sending: bool, data: bytes) -> bytes:
         """Called by the library with every packet, just before it is written or as it came."""
-        if sending:
-            self._sent_s = None
-            loop = asyncio.get_running_loop()
-            if self._serial:
-                # It is written to in the loop's next round, so the one after it knows.
-                loop.call_soon(loop.call_soon, self._note_sent)
-            else:
-                loop.call_soon(self._note_sent)
-        else:
-            self._heard += 1
+        self._heard += not sending
         return data
+
+    def handed_over(self) -> None:
+        """The library has been given a request."""
+        self._sent_s = None
+        if self._serial:
+            # The port is written to in the loop's next round, so the one after it knows; a socket at once.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._note_sent)
+        else:
+            self._note_sent()
 
     def sent_s(self, now_s: float) -> float:
         """When the last request was on the line at the latest."""

@@ -1,4 +1,4 @@
-"""One request and its reply over a connection of pymodbus, with one deadline.
+"""Requests and their replies over one connection of pymodbus, one at a time, each with its deadline.
 
 The library builds the frame, sends it, and hands over the first reply that bears the request's unit and transaction
 number. Its own `execute` does the same behind a lock, in a task-aware wait, with repeats and a count of silent requests
@@ -9,26 +9,68 @@ must not cost the others: what is left is a future and a timer, some ten times a
 from __future__ import annotations
 
 import asyncio
+import struct
 
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from pymodbus.exceptions import ModbusIOException
 from pymodbus.pdu import ModbusPDU
-from pymodbus.transaction import TransactionManager
+from pymodbus.pdu.register_message import ReadHoldingRegistersResponse
+
+from gateway.meters.on_the_line import OnTheLine
 
 
-async def transact(manager: TransactionManager, request: ModbusPDU, timeout_s: float) -> ModbusPDU | None:
-    """The reply to `request`; None where none has come after `timeout_s` (link time), also on a lost connection."""
-    loop = asyncio.get_running_loop()
-    reply: asyncio.Future[ModbusPDU | None] = loop.create_future()
-    request.transaction_id = manager.getNextTID()
-    manager.recv_buffer = b""
-    manager.response_future = reply
-    manager.pdu_send(request)
-    deadline = loop.call_later(timeout_s, _no_more, reply)
-    try:
-        return await reply
-    finally:
-        deadline.cancel()
+class _HoldingRegisters(ReadHoldingRegistersResponse):
+    """A reply as the library's own, but its registers are taken apart at once and not one by one."""
+
+    def decode(self, data: bytes) -> None:
+        """ModbusIOException where the reply holds less than it says."""
+        size = data[0]
+        if size >= len(data):
+            raise ModbusIOException(f"{len(data) - 1} of {size} bytes came", function_code=self.function_code)
+        self.registers = struct.unpack_from(f">{size // 2}H", data, 1)
+
+    def __str__(self) -> str:
+        """The library writes out each reply for its log, also where nobody reads that."""
+        return f"{len(self.registers)} registers of unit {self.dev_id}"
 
 
-def _no_more(reply: asyncio.Future[ModbusPDU | None]) -> None:
-    if not reply.done():
-        reply.set_result(None)
+class _InputRegisters(_HoldingRegisters):
+    function_code = 4
+
+
+class Transactions:
+    """The requests of one connection. One timer looks after all of them: nearly every request is answered before."""
+
+    def __init__(
+        self, client: AsyncModbusTcpClient | AsyncModbusSerialClient, on_the_line: OnTheLine, timeout_s: float
+    ) -> None:
+        """`timeout_s` is link time."""
+        client.register(_HoldingRegisters)
+        client.register(_InputRegisters)
+        self._manager, self._on_the_line, self._timeout_s = client.ctx, on_the_line, timeout_s
+        self._reply: asyncio.Future[ModbusPDU | None] | None = None
+        self._until_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def reply(self, request: ModbusPDU) -> ModbusPDU | None:
+        """The reply to `request`; None where none has come after the time-out, also on a lost connection."""
+        loop, manager = asyncio.get_running_loop(), self._manager
+        self._reply = manager.response_future = loop.create_future()
+        request.transaction_id = manager.getNextTID()
+        manager.recv_buffer = b""
+        manager.pdu_send(request)
+        self._on_the_line.handed_over()
+        self._until_s = loop.time() + self._timeout_s
+        if self._timer is None:
+            self._timer = loop.call_at(self._until_s, self._look, self._until_s)
+        return await self._reply
+
+    def _look(self, at_s: float) -> None:
+        """The time of a request is over: of the one that waits now, or of one before it."""
+        self._timer = None
+        if self._reply is None or self._reply.done():
+            return
+        if self._until_s <= at_s:
+            self._reply.set_result(None)
+        else:
+            self._timer = asyncio.get_running_loop().call_at(self._until_s, self._look, self._until_s)
