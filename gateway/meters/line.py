@@ -110,6 +110,7 @@ class Line:
         if self._rtu and self._doubtful:
             await self._on_the_line.settle(self._bus.timeout_s)
         requested_ms, from_s = self._clock.utc_ms(), self._clock.monotonic()
+        self._doubtful = True  # also where nobody waits for the answer to the end
         outcome, words, code, why = await self._exchange(unit, span)
         self._doubtful = outcome not in (Outcome.GOOD, Outcome.REFUSED)
         self._free_at = self._next_at(failed=self._doubtful)
