@@ -38,12 +38,14 @@ answered."""
 @dataclass(frozen=True, slots=True)
 class Spot:
     """What does not change of a connector. `phases`: all building phases that it loads; `links`: each of them with the
-    links of that phase; `ways`: all its links by the building phases on which a car there may count."""
+    links of that phase; `ways`: all its links by the phases on which a car there may count.
+    `standby_ma` comes on top while its meter is not read."""
 
     connector: Connector
     phases: tuple[int, ...]
     links: tuple[tuple[int, tuple[int, ...]], ...]
     ways: Mapping[tuple[int, ...], tuple[int, ...]]
+    standby_ma: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def _spot(tree: Tree, connector: Connector) -> Spot:
         for count in range(1, len(every) + 1)
         for phases in combinations(every, count)
     }
-    return Spot(connector, every, tuple(links.items()), ways)
+    standby_ma = STANDBY_MA if connector.meter is not None else 0
+    return Spot(connector, every, tuple(links.items()), ways, standby_ma)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,18 +357,21 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
     reserved = [0] * plant.tree.size
     taken = [0] * plant.tree.size
     for one in standings:
-        ref, spot = one.state.ref, one.spot
-        phases, counted, draw, claims = one.phases, one.counted_ma, one.draw or ZERO, one.role == "claim"
-        standby_ma = STANDBY_MA if one.draw is None and spot.connector.meter is not None else 0
-        follows = ref not in cars or not cars[ref].late
+        spot, counted_ma, phases, draw, claims = one.spot, one.counted_ma, one.phases, one.draw, one.role == "claim"
+        standby_ma = spot.standby_ma if draw is None else 0
+        drawn = ZERO if draw is None else draw
+        car = cars.get(one.state.ref)
+        follows = car is None or not car.late
         for phase, links in spot.links:
-            counted_ma = counted if phase in phases else 0
-            most_ma = max(counted_ma + standby_ma, draw[phase])
-            if not most_ma:
-                continue
-            own_ma = most_ma - counted_ma if claims else most_ma
-            if claims and follows and own_ma > EXCESS_MA:
-                own_ma = EXCESS_MA
+            told_ma = counted_ma if phase in phases else 0
+            most_ma = told_ma + standby_ma
+            if drawn[phase] > most_ma:
+                most_ma = drawn[phase]
+            own_ma = most_ma
+            if claims:
+                own_ma = most_ma - told_ma
+                if follows and own_ma > EXCESS_MA:
+                    own_ma = EXCESS_MA
             for link in links:
                 reserved[link] += own_ma
                 taken[link] += most_ma
