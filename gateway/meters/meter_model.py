@@ -29,6 +29,10 @@ class Span:
     address: int
     count: int
 
+    def __hash__(self) -> int:
+        """What is known of a block is looked up at every request; hardly two of a meter begin at one address."""
+        return self.address
+
     @property
     def end(self) -> int:
         """The first address after it."""

@@ -194,9 +194,10 @@ class BusPlan:
 
     def answered(self, task: Task, answer: Answer, now_s: float) -> None:
         """The meter gave `task.span`."""
-        task.answers[task.span] = answer
-        task.entry.proven.add(task.span)
-        task.entry.rested_s = now_s + task.entry.rest_s
+        entry, span = task.entry, task.span
+        task.answers[span] = answer
+        entry.proven.add(span)
+        entry.rested_s = now_s + entry.rest_s
         task.done += 1
         if task.complete:
             self._finish(task, now_s)

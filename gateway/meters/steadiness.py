@@ -19,7 +19,9 @@ class Steadiness:
     """The newest requests to one meter: which of them failed."""
 
     told: bool = False
-    _failed: deque[bool] = field(default_factory=lambda: deque(maxlen=REQUESTS))
+    _requests: int = 0
+    _failed: deque[int] = field(default_factory=deque)
+    """The numbers of those that failed, of the newest `REQUESTS`."""
 
     def settle(self, *, failed: bool, lost: bool) -> int | None:
         """A request is over: how many of the newest failed where something is to be told, else None; 0: it is over.
@@ -27,11 +29,16 @@ class Steadiness:
         What is told as lost needs no second word, and begins anew when it is back.
         """
         if lost:
+            self._requests = 0
             self._failed.clear()
             return None
-        self._failed.append(failed)
-        count = self._failed.count(True)
-        steady = not count and len(self._failed) == REQUESTS
+        self._requests += 1
+        if failed:
+            self._failed.append(self._requests)
+        while self._failed and self._failed[0] <= self._requests - REQUESTS:
+            self._failed.popleft()
+        count = len(self._failed)
+        steady = not count and self._requests >= REQUESTS
         if not (steady if self.told else count >= FAILED):
             return None
         self.told = not self.told
