@@ -21,8 +21,8 @@ from simulators.judge.verdict import Finding, Notes
 
 from .disk import Disk
 
-LOOK_EVERY_S = 600
-"""A look takes some hundredths of a second."""
+LOOK_EVERY_S = 900
+"""A look takes some hundredths of a second: once in a quarter hour."""
 
 HELD_BYTES, HELD_BYTES_A_BOX = 4_000_000, 250_000
 """In memory, beside code and libraries."""
@@ -46,12 +46,12 @@ LOGGED_BYTES_A_BOX_HOUR = 50_000
 
 EVENTS_A_BOX_HOUR = 60
 
-FLAT_FROM_LOOKS = 48
+FLAT_FROM_LOOKS = 32
 """In a run of eight hours and more what is held in its second half is compared with the first."""
 
 FLAT = 1.2
 
-GROWN_LOOKS = 3
+GROWN_LOOKS = 2
 """From so many looks on a machine's age makes no difference."""
 
 _CODE = (types.ModuleType, type, types.CodeType, types.BuiltinFunctionType, asyncio.AbstractEventLoop)

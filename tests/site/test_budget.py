@@ -49,7 +49,7 @@ def test_simulators_are_not_the_gateways() -> None:
 
 
 def test_memory_that_grows_over_a_day_is_seen_and_restarts_are_not_growth() -> None:
-    """A look every ten minutes: 60 kB an hour are found, a saw tooth of restarts is flat."""
+    """A look every quarter hour: 40 kB an hour are found, a saw tooth of restarts is flat."""
     ages = [look % 9 for look in range(144)]
     leaks = [(age, 3_000_000 + 10_000 * look) for look, age in enumerate(ages)]
     saw_tooth = [(age, 3_000_000 + 100_000 * age) for age in ages]
