@@ -92,8 +92,8 @@ class Outlet:
     largest_ma: int = 0
     """What flows on the largest phase of the car."""
 
-    flows: tuple[int, tuple[int, ...]] | None = None
-    """What these three were made of: the draw, and the phases that it is on."""
+    flows: tuple[int, int, tuple[int, ...]] | None = None
+    """What these three were made of: the draw, on how many phases, and those whose fuse is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,7 @@ class Building:
         self.root = circuits[0].name
         self._circuits = {plan.name: _circuit(plan) for plan in circuits}
         self._paths = {plan.name: self._path(plan.name) for plan in circuits}
+        self._blown = self._look_at_fuses()
         self.outlets = {outlet.name: outlet for outlet in outlets}
         self._boxes_ma: dict[str, Phases] = {}
         """What the outlets below each circuit draw; empty where one of them was rewired since it was counted."""
@@ -227,6 +228,7 @@ class Building:
                 ratio = abs(load_ma) / circuit.plan.limit_ma
                 circuit.highest[phase] = max(circuit.highest[phase], ratio)
                 if circuit.fuses[phase].carry(load_ma, STEP_MS / 1000):
+                    self._blown = self._look_at_fuses()
                     self._truth.fuse(circuit.plan.name, phase, to_ms, "trip", 0.0, ratio)
                 for watch in circuit.watches[phase]:
                     self._tell(circuit, phase, watch.see(ratio, to_ms - STEP_MS, to_ms))
@@ -237,9 +239,8 @@ class Building:
 
     def _flow(self, now_ms: int) -> None:
         flats_ma, sun_w = self._weather.at(now_ms)
-        blown = {name: self._blown(path) for name, path in self._paths.items()}
         for outlet in self.outlets.values():
-            self._draw(outlet, now_ms, blown[outlet.circuit])
+            self._draw(outlet, now_ms, self._blown[outlet.circuit])
         for name, circuit in self._circuits.items():
             circuit.load_ma = self.boxes_ma(name)
         sun_ma = sun_w / 3 / VOLT * 1000
@@ -249,31 +250,33 @@ class Building:
         self.meters[self._grid].flow(root.load_ma)
         self.meters[self._sun].flow(_phases([-sun_ma * on for on in live]))
 
-    def _blown(self, path: Sequence[str]) -> list[int]:
-        """The phases on which a fuse of these circuits is open."""
-        return [phase for name in path for phase, fuse in enumerate(self._circuits[name].fuses) if fuse.open]
+    def _look_at_fuses(self) -> dict[str, tuple[int, ...]]:
+        """The phases on which a fuse of a circuit, or of one above it, is open."""
+        return {
+            circuit: tuple(phase for name in path for phase, fuse in enumerate(self._circuits[name].fuses) if fuse.open)
+            for circuit, path in self._paths.items()
+        }
 
-    def _draw(self, outlet: Outlet, now_ms: int, blown: Sequence[int]) -> None:
+    def _draw(self, outlet: Outlet, now_ms: int, blown: tuple[int, ...]) -> None:
         offer = outlet.offer(now_ms)
         car = outlet.car
         outlet.draw_ma = car.draw_ma(offer, now_ms) if car is not None else 0
-        on: tuple[int, ...] = outlet.rotation[: min(car.phases, outlet.phases)] if car is not None else ()
-        if blown:
-            on = tuple(phase for phase in on if phase not in blown)
-        if outlet.flows != (outlet.draw_ma, on):
-            self._rewire(outlet, on)
+        flows = (outlet.draw_ma, min(car.phases, outlet.phases) if car is not None else 0, blown)
+        if outlet.flows != flows:
+            outlet.flows = flows
+            self._rewire(outlet, *flows)
         self._truth.draw(outlet.name, now_ms, outlet.largest_ma, offer or 0)
 
-    def _rewire(self, outlet: Outlet, on: tuple[int, ...]) -> None:
-        """The outlet's draw flows on these phases from now on."""
+    def _rewire(self, outlet: Outlet, draw_ma: int, phases: int, blown: tuple[int, ...]) -> None:
+        """The outlet's draw flows on so many phases from now on, but for the blown ones."""
+        on = [phase for phase in outlet.rotation[:phases] if phase not in blown]
         current = [0.0, 0.0, 0.0]
         for phase in on:
-            current[phase] = float(outlet.draw_ma)
+            current[phase] = float(draw_ma)
         outlet.car_ma = _phases(current)
         current[outlet.rotation[0]] += STANDBY_MA
         outlet.current_ma = _phases(current)
         outlet.largest_ma = round(max((current[phase] for phase in on), default=0.0))
-        outlet.flows = (outlet.draw_ma, on)
         self.meters[outlet.meter].flow(outlet.current_ma)
         self._boxes_ma.clear()
 

@@ -49,11 +49,10 @@ class Fuse:
         if self.open:
             return False
         ratio = abs(current_ma) / self.rated_ma
-        limit_s = trip_time_s(self.kind, ratio)
-        if math.isfinite(limit_s):
-            self.used += seconds / limit_s
-        elif ratio < 1:
+        if ratio < 1:
             self.used = max(0.0, self.used - seconds / COOLING_S)
+            return False
+        self.used += seconds / trip_time_s(self.kind, ratio)
         self.open = self.used >= 1
         return self.open
 

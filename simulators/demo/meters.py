@@ -33,14 +33,17 @@ class Unit:
 _Shown = tuple[Unit, Phases, int, int]
 """All that a meter's registers are made of: itself, its currents, import and export in whole Wh."""
 
+_Given = tuple[_Shown, list[int] | int, int | None, int | None]
+"""What a meter shows, its answer to a request, and the import and export in this answer."""
+
 
 class MeterBank:
     """Answers for all units of one line, and notes every energy register that it gives."""
 
     def __init__(self, building: Building, clock: SiteClock, units: Mapping[int, Unit]) -> None:
         self._building, self._clock, self._units = building, clock, dict(units)
-        self._given: dict[tuple[int, Table, int, int], tuple[_Shown, list[int] | int]] = {}
-        """What was answered last to a request, and what it was made of: behind most meters nothing flows."""
+        self._given: dict[tuple[int, Table, int, int], _Given] = {}
+        """What was answered last to a request: behind most meters nothing flows, and it is the same again."""
 
     def read(self, unit: int, table: Table, address: int, count: int) -> Answer:
         """The registers, an exception code, or None for a unit that is not on this line."""
@@ -49,34 +52,33 @@ class MeterBank:
             return None
         now_ms = self._clock.utc_ms()
         truth, import_wh, export_wh = self._building.reading(found.meter, now_ms)
-        answer = self._answer(found, (unit, table, address, count), truth, import_wh, export_wh)
-        if not isinstance(answer, int):
-            self._note(found, table, address, count, now_ms, import_wh, export_wh)
-        return answer
+        # No register shows less than a whole watt-hour: with the same ones and the same currents it is the same.
+        shown = (found, truth.current_ma, int(import_wh), int(export_wh))
+        asked = (unit, table, address, count)
+        given = self._given.get(asked)
+        if given is None or given[0] != shown:
+            answer = registers(found.model, _physical(truth, import_wh, export_wh, found), table, address, count)
+            given = (shown, answer, *shown_in(found.model, table, address, count, import_wh, export_wh))
+            self._given[asked] = given
+        if not isinstance(given[1], int):
+            self._note(found, now_ms, *given[2:])
+        return given[1]
 
-    def _answer(
-        self, unit: Unit, asked: tuple[int, Table, int, int], truth: MeterTruth, import_wh: float, export_wh: float
-    ) -> list[int] | int:
-        """No register shows less than a whole watt-hour: with the same ones and the same currents it is the same."""
-        shown = (unit, truth.current_ma, int(import_wh), int(export_wh))
-        before = self._given.get(asked)
-        if before is not None and before[0] == shown:
-            return before[1]
-        answer = registers(unit.model, _physical(truth, import_wh, export_wh, unit), *asked[1:])
-        self._given[asked] = (shown, answer)
-        return answer
+    def _note(self, unit: Unit, now_ms: int, import_wh: int | None, export_wh: int | None) -> None:
+        if import_wh is not None or export_wh is not None:
+            self._building.served(unit.meter, now_ms, import_wh, export_wh)
 
-    def _note(
-        self, unit: Unit, table: Table, address: int, count: int, now_ms: int, import_wh: float, export_wh: float
-    ) -> None:
-        of, import_at, export_at, size = ENERGY[unit.model]
-        if table != of:
-            return
-        last = address + count - size
-        shown_import = shown_wh(unit.model, import_wh) if address <= import_at <= last else None
-        shown_export = shown_wh(unit.model, export_wh) if address <= export_at <= last else None
-        if shown_import is not None or shown_export is not None:
-            self._building.served(unit.meter, now_ms, shown_import, shown_export)
+
+def shown_in(
+    model: Model, table: Table, address: int, count: int, import_wh: float, export_wh: float
+) -> tuple[int | None, int | None]:
+    """The import and the export that a read shows, in whole Wh; None where it does not hold that register."""
+    of, import_at, export_at, size = ENERGY[model]
+    last = address + count - size
+    return (
+        shown_wh(model, import_wh) if table == of and address <= import_at <= last else None,
+        shown_wh(model, export_wh) if table == of and address <= export_at <= last else None,
+    )
 
 
 def _physical(truth: MeterTruth, import_wh: float, export_wh: float, unit: Unit) -> Physical:

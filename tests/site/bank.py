@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulators.demo.meters import MeterBank, _physical
+from simulators.demo.meters import MeterBank, _physical, shown_in
 from simulators.meter_image import registers
 from simulators.modbus_frames import Table
 from simulators.modbus_slave import Answer
@@ -20,7 +20,7 @@ class FreezingBank(MeterBank):
 
     def read(self, unit: int, table: Table, address: int, count: int) -> Answer:
         """As the meter's own, but for what is frozen."""
-        found = self._units.get(unit)
+        found = self._units.get(unit) if self.frozen else None
         if found is None or found.meter not in self.frozen:
             return super().read(unit, table, address, count)
         now_ms = self._clock.utc_ms()
@@ -28,5 +28,5 @@ class FreezingBank(MeterBank):
         import_wh, export_wh = self.frozen[found.meter]
         answer = registers(found.model, _physical(truth, import_wh, export_wh, found), table, address, count)
         if not isinstance(answer, int):
-            self._note(found, table, address, count, now_ms, import_wh, export_wh)
+            self._note(found, now_ms, *shown_in(found.model, table, address, count, import_wh, export_wh))
         return answer

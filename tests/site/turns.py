@@ -73,19 +73,19 @@ class Turns:
             self.close(now_ms)
             return
         self._trouble = trouble
-        for charger in self._chargers.values():
-            if charger.outlet.draw_ma > charger.limit_ma(now_ms) + ABOVE_MA:
-                self._above_ms.setdefault(charger.name, now_ms)
-            else:
-                self._obeys(charger.name, now_ms)
+        limits_ma = {name: charger.limit_ma(now_ms) for name, charger in self._chargers.items()}
+        for name, charger in self._chargers.items():
+            if charger.outlet.draw_ma > limits_ma[name] + ABOVE_MA:
+                self._above_ms.setdefault(name, now_ms)
+            elif name in self._above_ms:
+                self._obeys(name, now_ms)
         wanting = {box.name for box in self._plan.boxes if self._wants(box, now_ms)}
         room: Sequence[int] | None = None
         for box in self._plan.boxes:
-            charger = self._chargers[box.name]
-            if box.name in wanting and charger.limit_ma(now_ms) < MIN_MA:
+            if box.name in wanting and limits_ma[box.name] < MIN_MA:
                 room = room or self._room(wanting, now_ms)  # the same for all that wait in this second
                 self._wait(box, len(wanting), _fit(box, room), now_ms)
-            elif box.name in wanting or charger.transaction is None:
+            elif box.name in wanting or self._chargers[box.name].transaction is None:
                 self._end(box.name, now_ms)
             else:
                 self._stir(box.name, now_ms)
@@ -145,10 +145,10 @@ class Turns:
         return room
 
     def _end(self, name: str, now_ms: int) -> None:
-        since_ms = self._since_ms.pop(name, None)
-        self._used.pop(name, None)
         self._stir(name, now_ms)
+        since_ms = self._since_ms.pop(name, None)
         if since_ms is not None:
+            del self._used[name]
             self.waits += 1
             self.longest_s = max(self.longest_s, (now_ms - since_ms) // 1000)
 

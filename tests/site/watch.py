@@ -236,7 +236,7 @@ class Watch:
         grace_s = max((GRACE_S[kind] for kind in self.trouble.values()), default=0)
         # The design gives 45 s for one lost or disobedient box; several at once come one after the other.
         unruly = sum(kind == "lost" for kind in self.trouble.values())
-        unruly += sum(self._held_up(charger, now_ms) for charger in self._chargers.values())
+        unruly += sum(self._held_up(one, now_ms) for one in self._chargers.values() if one.quirk == "no_zero")
         grace_s = max(grace_s, GRACE_S["lost"] * unruly)
         for phase in range(3):
             self._node(
