@@ -7,7 +7,8 @@ silent until two time-outs after that request really went out (`on_the_line`: a 
 came by then is read away before the next one; nothing outside ever cancels a request; the library neither repeats
 requests nor reconnects by itself. So a reply that comes within two time-outs of its request is never another's,
 however the machine stands still. TCP has transaction numbers and needs no silence. The frames, the connection and the
-sorting out of frames of other units and transactions are pymodbus's; a request's time-out is ours (`transaction`).
+sorting out of frames of other units and transactions are pymodbus's; a request's time-out is ours (`transaction`), and
+so is a short way for the reply that comes whole (`framing`).
 
 Time-out, pause and silence are link time; the instants in an `Answer` are site time.
 """

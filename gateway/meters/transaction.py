@@ -9,33 +9,13 @@ must not cost the others: what is left is a future and a timer, some ten times a
 from __future__ import annotations
 
 import asyncio
-import struct
 
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusIOException
+from pymodbus.framer import FramerRTU
 from pymodbus.pdu import ModbusPDU
-from pymodbus.pdu.register_message import ReadHoldingRegistersResponse
 
+from gateway.meters.framing import REPLIES, SerialFraming
 from gateway.meters.on_the_line import OnTheLine
-
-
-class _HoldingRegisters(ReadHoldingRegistersResponse):
-    """A reply as the library's own, but its registers are taken apart at once and not one by one."""
-
-    def decode(self, data: bytes) -> None:
-        """ModbusIOException where the reply holds less than it says."""
-        size = data[0]
-        if size >= len(data):
-            raise ModbusIOException(f"{len(data) - 1} of {size} bytes came", function_code=self.function_code)
-        self.registers = struct.unpack_from(f">{size // 2}H", data, 1)
-
-    def __str__(self) -> str:
-        """The library writes out each reply for its log, also where nobody reads that."""
-        return f"{len(self.registers)} registers of unit {self.dev_id}"
-
-
-class _InputRegisters(_HoldingRegisters):
-    function_code = 4
 
 
 class Transactions:
@@ -45,8 +25,10 @@ class Transactions:
         self, client: AsyncModbusTcpClient | AsyncModbusSerialClient, on_the_line: OnTheLine, timeout_s: float
     ) -> None:
         """`timeout_s` is link time."""
-        client.register(_HoldingRegisters)
-        client.register(_InputRegisters)
+        for reply in REPLIES.values():
+            client.register(reply)
+        if isinstance(client.ctx.framer, FramerRTU):
+            client.ctx.framer = SerialFraming(client.ctx.framer.decoder)
         self._manager, self._on_the_line, self._timeout_s = client.ctx, on_the_line, timeout_s
         self._reply: asyncio.Future[ModbusPDU | None] | None = None
         self._until_s = 0.0

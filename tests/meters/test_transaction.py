@@ -1,21 +1,15 @@
 """Requests over one connection of pymodbus: each has its own time, and one timer looks after all of them."""
 
 import asyncio
-import struct
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pymodbus.exceptions import ModbusIOException
-from pymodbus.pdu.register_message import ReadHoldingRegistersResponse
 
 from gateway.clock import ScaledClock
 from gateway.meters.answer import Outcome
 from gateway.meters.line import Line
 from gateway.meters.meter_model import Span
-from gateway.meters.transaction import _HoldingRegisters, _InputRegisters
 from gateway.site import Bus
 from simulators.modbus_slave import Fault, TcpSlave, Units
 from tests.site.loop import SimLoop
@@ -89,18 +83,3 @@ def test_no_timer_is_set_for_a_request_that_is_answered_while_one_is_set(
         await asyncio.sleep(2 * TIMEOUT_S)  # what is still set finds nobody who waits
 
     loop.run_until_complete(scenario())
-
-
-@given(st.binary(max_size=260))
-def test_a_reply_is_taken_apart_as_the_library_does_it(data: bytes) -> None:
-    """Also one that is too short, and one of an odd length."""
-    for own in (_HoldingRegisters(), _InputRegisters()):
-        theirs = ReadHoldingRegistersResponse()
-        try:
-            theirs.decode(data)
-        except (ModbusIOException, IndexError, struct.error) as error:
-            with pytest.raises(type(error)):
-                own.decode(data)
-        else:
-            own.decode(data)
-            assert list(own.registers) == list(theirs.registers)
