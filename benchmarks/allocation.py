@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 from gateway.load.admission import Claim
 from gateway.load.allocate import Snapshot, allocate
-from gateway.load.decide import Inputs, Plant, State, plant_of, step
+from gateway.load.decide import step
 from gateway.load.foreign import Sample
+from gateway.load.plant import Plant, plant_of
+from gateway.load.state import Inputs, State
 from gateway.model import ConnectorRef, ConnectorState
 from gateway.site import Charger, Circuit, Connector, Site, Tariff
 

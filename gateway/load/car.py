@@ -172,6 +172,17 @@ def _forgiven(car: Car, at_s: float) -> Car:
     return car if car.good_s is not None else replace(car, good_s=at_s)
 
 
+def calm_until_s(car: Car, now_s: float) -> float:
+    """Until when a car that holds a settled limit, and has learned nothing from its newest sample, will learn nothing
+    from it: the times of the rules above that are not over."""
+    ends_s = [] if car.book.confirmed is None else [car.book.confirmed.over_s]
+    if car.under_s is not None:
+        ends_s.append(car.under_s + RECLAIM_S)
+    if car.charging_s is not None:
+        ends_s.append(car.charging_s + NARROW_S)
+    return min([end_s for end_s in ends_s if end_s > now_s], default=now_s)
+
+
 def again_ma(car: Car) -> int:
     """What a car that disobeyed, and obeys for a moment, may draw again in the next."""
     return car.over_ma if car.good_s is not None else 0

@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 
 from gateway.load import view
 from gateway.load.books import Answer
-from gateway.load.decide import Inputs, State, plant_of, step
+from gateway.load.decide import step
 from gateway.load.foreign import Sample, circuit_current, connector_current
 from gateway.load.notices import notices
 from gateway.load.pacing import Command
+from gateway.load.plant import plant_of
+from gateway.load.state import Inputs, State
 from gateway.model import (
     ChargerPort,
     Clock,

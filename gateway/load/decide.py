@@ -3,130 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain, combinations
+from itertools import chain
 from operator import sub
-from typing import NamedTuple
 
-from gateway.load import books
 from gateway.load import car as cars_of
 from gateway.load.admission import Claim
 from gateway.load.allocate import Grant, Plan, Snapshot, allocate
-from gateway.load.books import Answer
 from gateway.load.capacity import Node, Room, room
 from gateway.load.car import Car
-from gateway.load.circuits import Tree, tree_of
-from gateway.load.foreign import DRAW_KEPT_S, OLD_S, ZERO, Draw, Sample
-from gateway.load.pacing import Bounds, Command, Raised, Seat, pace, rests
-from gateway.model import ConnectorRef, ConnectorState, PhaseMa
-from gateway.site import Connector, Site
+from gateway.load.foreign import OLD_S, ZERO
+from gateway.load.pacing import Bounds, Command, Seat, pace, rests
+from gateway.load.plant import Plant
+from gateway.load.standing import look
+from gateway.load.state import Inputs, Standing, State
+from gateway.model import ConnectorRef, PhaseMa
 
-BEGIN_S = 30.0
-"""A connected charger counts with its fallback for this long while the first limit of a transaction is under way."""
-GRACE_S = 120.0
-"""After our start chargers come back one by one; until then they hold what we gave them before, or their fallback."""
 EXCESS_MA = 1000
-STANDBY_MA = 50
-"""What a box whose meter is not read draws itself, on top of what it offers its car (5 to 12 W are usual)."""
 STEERED = ("claim", "disobedient", "unanswered", "leaving")
-CAR_GONE = ("Available", "Finishing", "Preparing")
-"""A connector that says so charges no car, also while we still wait for the end of its transaction to be written or
-answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """What does not change of a connector. `phases`: all building phases that it loads; `links`: each of them with the
-    links of that phase; `ways`: all its links by the phases on which a car there may count.
-    `standby_ma` comes on top while its meter is not read."""
-
-    connector: Connector
-    phases: tuple[int, ...]
-    links: tuple[tuple[int, tuple[int, ...]], ...]
-    ways: Mapping[tuple[int, ...], tuple[int, ...]]
-    standby_ma: int
-
-
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """What does not change: the tree, and what stands where on it."""
-
-    tree: Tree
-    spots: Mapping[ConnectorRef, Spot]
-    tilt: tuple[tuple[tuple[int, ...], int], ...]
-    duration_s: float
-
-
-def plant_of(site: Site) -> Plant:
-    """The plant of a checked site."""
-    tree = tree_of(site)
-    tilt = tuple(
-        (tuple(3 * index + phase for phase in circuit.phases), circuit.imbalance_ma)
-        for index, circuit in enumerate(tree.circuits)
-        if circuit.imbalance_ma is not None
-    )
-    spots = {one.ref: _spot(tree, one) for one in site.connectors()}
-    return Plant(tree, spots, tilt, float(site.ocpp.limit_duration_s))
-
-
-def _spot(tree: Tree, connector: Connector) -> Spot:
-    every = connector.building_phases()
-    links = {phase: tree.links(connector.circuit, (phase,)) for phase in every}
-    ways = {
-        phases: tuple(link for phase in phases for link in links[phase])
-        for count in range(1, len(every) + 1)
-        for phases in combinations(every, count)
-    }
-    standby_ma = STANDBY_MA if connector.meter is not None else 0
-    return Spot(connector, every, tuple(links.items()), ways, standby_ma)
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What the edge gathered: samples oldest first, on the building's phases, times site-monotonic. A connector that
-    the plant does not know is left out."""
-
-    now_s: float
-    connectors: tuple[ConnectorState, ...]
-    draws: Mapping[ConnectorRef, tuple[Sample, ...]]
-    totals: Mapping[str, tuple[Sample, ...]]
-    answers: tuple[Answer, ...] = ()
-
-
-class Standing(NamedTuple):
-    """How one connector counts now. `role`: idle, leaving, lost, claim, disobedient, unanswered.
-
-    `draw`: None = not known; `told_ma`: what the book alone says (None: as counted). A tuple, as whatever is made anew
-    for every connector in every tick.
-    """
-
-    state: ConnectorState
-    spot: Spot
-    role: str
-    phases: tuple[int, ...]
-    counted_ma: int
-    draw: PhaseMa | None
-    told_ma: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What one tick hands to the next."""
-
-    started_s: float
-    cars: Mapping[ConnectorRef, Car] = field(default_factory=dict)
-    nodes: tuple[Node, ...] = ()
-    raised: tuple[Raised, ...] = ()
-    connected: frozenset[ConnectorRef] = frozenset()
-    seen: frozenset[ConnectorRef] = frozenset()
-    told: frozenset[str] = frozenset()
-    strays: Mapping[ConnectorRef, float] = field(default_factory=dict)
-    """Since when a connector without a transaction draws more than its fallback."""
-    standings: tuple[Standing, ...] = ()
-    rooms: tuple[Room, ...] = ()
-    plan: Plan | None = None
-    """What was granted in this tick; None while nobody is judged yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +35,10 @@ class Outcome:
 def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
     """One tick: learn, count, share, pace."""
     now_s = inputs.now_s
-    standings, cars = _learned(plant, state, inputs)
-    nodes, rooms = _rooms(plant, state, standings, inputs)
+    by_ref = look(plant, state, inputs)
+    standings = [*by_ref.values()]
+    cars = {ref: one.car for ref, one in by_ref.items() if one.car is not None}
+    nodes, rooms = _rooms(plant, state, by_ref, inputs)
     connected = frozenset([one.state.ref for one in standings if one.state.connected])
     learned = partial(
         State,
@@ -151,18 +48,18 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
         seen=state.seen | connected,
         told=state.told,
         strays=state.strays,
-        standings=tuple(standings),
+        standings=by_ref,
         rooms=rooms,
     )
     if _awaits_meters(plant, state, standings, inputs):
         return Outcome(learned(raised=state.raised), ())
-    reserved, taken = _load(plant, standings, cars)
+    reserved, taken = _load(plant, standings)
     keep, fill = _flat([one.keep for one in rooms]), _flat([one.fill for one in rooms])
     claims = tuple([_claim(one, cars[one.state.ref], now_s) for one in standings if one.role == "claim"])
     plan = allocate(Snapshot(now_s, claims, _beside(keep, reserved), _beside(fill, reserved), plant.tilt), state.plan)
     for ref, grant in plan.grants.items():
         cars[ref] = cars_of.turned(cars[ref], grant, now_s)
-    unsure_ma = _unsure(plant, state, standings, cars, now_s)
+    unsure_ma = _unsure(plant, state, standings, now_s)
     seats = [
         _seat(one, cars[one.state.ref], plan, unsure_ma.get(one.state.ref, 0))
         for one in standings
@@ -191,108 +88,6 @@ def _awaits_meters(plant: Plant, state: State, standings: list[Standing], inputs
     )
 
 
-def _learned(plant: Plant, state: State, inputs: Inputs) -> tuple[list[Standing], dict[ConnectorRef, Car]]:
-    """How each connector counts, and the running transactions, with the answers and the newest samples learned."""
-    answers = {answer.ref: answer for answer in inputs.answers}
-    now_s = inputs.now_s
-    standings: list[Standing] = []
-    cars: dict[ConnectorRef, Car] = {}
-    for one in inputs.connectors:
-        ref = one.ref
-        spot = plant.spots.get(ref)
-        if spot is None:
-            continue
-        samples = inputs.draws.get(ref)
-        newest = samples[-1] if samples and now_s - samples[-1].at_s <= DRAW_KEPT_S else None
-        car = None
-        if one.transaction_id is not None:
-            cars[ref] = car = _car(plant, state, one, one.transaction_id, newest, answers.get(ref), now_s)
-        standings.append(_standing(state, one, spot, car, newest, now_s))
-    return standings, cars
-
-
-def _car(
-    plant: Plant,
-    state: State,
-    one: ConnectorState,
-    transaction: int,
-    newest: Sample | None,
-    answer: Answer | None,
-    now_s: float,
-) -> Car:
-    connector = plant.spots[one.ref].connector
-    car = state.cars.get(one.ref)
-    if car is None or car.book.transaction != transaction:
-        car = cars_of.begin(transaction, connector, newest, now_s)
-    book = car.book
-    if answer is not None:
-        book = books.answered(book, answer, _alone(state, one, connector, car, newest, now_s), plant.duration_s)
-    if not one.connected and one.ref in state.connected:
-        book = books.lost(book)
-    book = books.pruned(book, now_s)
-    # Cars and books are values: what learned nothing new goes on as the same object.
-    car = car if book is car.book else replace(car, book=book)
-    return cars_of.observe(car, connector, newest, now_s)
-
-
-def _alone(
-    state: State, one: ConnectorState, connector: Connector, car: Car | None, newest: Sample | None, now_s: float
-) -> int:
-    """What the connector may draw where no limit of ours governs that we know of.
-
-    A fallback that was never proven counts with the connector's maximum, once the charger is lost, or has run for a
-    while without a limit. A car that draws has at least the minimum on offer: after our start it may hold what we
-    gave it before.
-    """
-    if not one.fallback_proven:
-        if one.connected:
-            early = car is None or now_s - car.began_s < BEGIN_S
-        else:
-            early = one.ref not in state.seen and now_s - state.started_s < GRACE_S
-        if not early:
-            return connector.max_ma
-    return connector.fallback_ma if car is None else max(connector.fallback_ma, cars_of.offered_ma(connector, newest))
-
-
-def _standing(
-    state: State, one: ConnectorState, spot: Spot, car: Car | None, newest: Sample | None, now_s: float
-) -> Standing:
-    connector, every = spot.connector, spot.phases
-    draw = None if newest is None else newest.ma
-    if (
-        car is not None
-        and draw is not None
-        and (settled_ma := books.settled(car.book, now_s)) is not None
-        and one.connected
-        and one.status not in CAR_GONE
-        and not car.disobedient
-    ):
-        # As in most seconds: it holds the one limit that can be in force, and what it draws is seen.
-        return Standing(one, spot, "claim", cars_of.phases(car, every, now_s), settled_ma, draw, settled_ma)
-    alone_ma = _alone(state, one, connector, car, newest, now_s)
-    if car is None:
-        return Standing(one, spot, "idle" if one.connected else "lost", every, alone_ma, draw)
-    told_ma = counted_ma = books.counted(car.book, now_s, alone_ma, newest)
-    if draw is None:
-        counted_ma = max(counted_ma, cars_of.unseen_ma(car))
-    if not one.connected:
-        # Its car may have left: where nobody reads it, nothing says that it draws anything.
-        return Standing(one, spot, "lost", every, counted_ma, draw, told_ma if draw is not None else 0)
-    gone = one.status in CAR_GONE
-    if gone:
-        # Its stop is on the way: the next car may begin under the fallback, on every phase. What is drawn counts too.
-        counted_ma = alone_ma if draw is not None else max(counted_ma, alone_ma)
-    if car.disobedient:
-        # Without a reading it still draws what it drew: a silent meter does not make a car obey.
-        counted_ma = counted_ma if draw is not None else max(counted_ma, car.over_ma)
-        return Standing(one, spot, "disobedient", every, counted_ma, draw)
-    if gone:
-        return Standing(one, spot, "leaving", every, counted_ma, draw)
-    if books.unsteered(car.book, now_s):
-        return Standing(one, spot, "unanswered", every, counted_ma, draw)
-    return Standing(one, spot, "claim", cars_of.phases(car, every, now_s), counted_ma, draw, told_ma)
-
-
 def _claim(one: Standing, car: Car, now_s: float) -> Claim:
     links = one.spot.ways[one.phases]
     return cars_of.claim(car, one.spot.connector, links, one.state.csms_limit_ma, now_s, one_sided=len(one.phases) < 3)
@@ -313,28 +108,16 @@ def _seat(one: Standing, car: Car, plan: Plan, unsure_ma: int) -> Seat:
     return Seat(one.spot.connector, car, one.spot.ways[one.phases], one.counted_ma, grant, drawn_ma, unsure_ma)
 
 
-def _most(one: Standing) -> PhaseMa:
-    """What a connector that nobody reads is taken to draw where the house is reckoned as the rest of a total: not more
-    than it was told, and nothing where its link is lost too. What it is reserved must not make the house smaller."""
-    ma, on = one.counted_ma if one.told_ma is None else one.told_ma, one.phases
-    if len(on) == 3:
-        return ma, ma, ma
-    return ma if 0 in on else 0, ma if 1 in on else 0, ma if 2 in on else 0
-
-
 def _rooms(
-    plant: Plant, state: State, standings: list[Standing], inputs: Inputs
+    plant: Plant, state: State, standings: Mapping[ConnectorRef, Standing], inputs: Inputs
 ) -> tuple[tuple[Node, ...], tuple[Room, ...]]:
-    draws = {
-        one.state.ref: Draw(inputs.draws.get(one.state.ref, ()), _most(one), _charging(one.state)) for one in standings
-    }
     nodes: list[Node] = []
     rooms: list[Room] = []
     for index, circuit in enumerate(plant.tree.circuits):
         before = state.nodes[index] if state.nodes else Node()
         # Without a meter of its own there is nothing to take them off from.
         metered = plant.tree.below[index] if circuit.meter is not None else ()
-        below = [draws[one.ref] for one in metered if one.ref in draws]
+        below = [standings[one.ref].known for one in metered if one.ref in standings]
         samples = inputs.totals.get(circuit.id, ())
         node, found = room(before, circuit, plant.tree.worst_ma[index], samples, below, inputs.now_s)
         nodes.append(node)
@@ -342,12 +125,7 @@ def _rooms(
     return tuple(nodes), tuple(rooms)
 
 
-def _charging(one: ConnectorState) -> bool:
-    """Whether an unmeasured connector is to be taken as drawing what it may."""
-    return one.transaction_id is not None and not one.status.startswith("Suspended")
-
-
-def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, Car]) -> tuple[list[int], list[int]]:
+def _load(plant: Plant, standings: list[Standing]) -> tuple[list[int], list[int]]:
     """Per link: what is reserved for connectors that are not shared out, and what all of them may draw now.
 
     What is measured above the limit counts too: all of it for the sum, and as a reservation. A car that may still be
@@ -360,8 +138,7 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
         spot, counted_ma, phases, draw, claims = one.spot, one.counted_ma, one.phases, one.draw, one.role == "claim"
         standby_ma = spot.standby_ma if draw is None else 0
         drawn = ZERO if draw is None else draw
-        car = cars.get(one.state.ref)
-        follows = car is None or not car.late
+        follows = one.car is None or not one.car.late
         for phase, links in spot.links:
             told_ma = counted_ma if phase in phases else 0
             most_ma = told_ma + standby_ma
@@ -378,17 +155,14 @@ def _load(plant: Plant, standings: list[Standing], cars: Mapping[ConnectorRef, C
     return reserved, taken
 
 
-def _unsure(
-    plant: Plant, state: State, standings: list[Standing], cars: Mapping[ConnectorRef, Car], now_s: float
-) -> dict[ConnectorRef, int]:
+def _unsure(plant: Plant, state: State, standings: list[Standing], now_s: float) -> dict[ConnectorRef, int]:
     """Of the cars of which that is so: what their connectors may draw beyond what they count with."""
     over = now_s - state.started_s >= plant.duration_s
-    unsure = {}
-    for one in standings:
-        car = cars.get(one.state.ref)
-        if car is not None and (ma := _unsure_ma(state, one, car, over=over)):
-            unsure[one.state.ref] = ma
-    return unsure
+    return {
+        one.state.ref: ma
+        for one in standings
+        if one.car is not None and (ma := _unsure_ma(state, one, one.car, over=over))
+    }
 
 
 def _unsure_ma(state: State, one: Standing, car: Car, *, over: bool) -> int:

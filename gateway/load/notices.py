@@ -8,8 +8,9 @@ from dataclasses import replace
 from gateway.load.books import TOLERANCE_MA
 from gateway.load.capacity import Node, Sight
 from gateway.load.circuits import amperes
-from gateway.load.decide import Plant, Standing, State
 from gateway.load.foreign import ZERO
+from gateway.load.plant import Plant
+from gateway.load.state import Standing, State
 from gateway.model import ConnectorRef, Event, LimitOutcome, Severity
 
 QUIET_S = 60.0
@@ -48,7 +49,7 @@ def _high(plant: Plant, state: State, now_s: float) -> tuple[Node, ...]:
 def _strays(state: State, now_s: float) -> dict[ConnectorRef, float]:
     return {
         one.state.ref: state.strays.get(one.state.ref, now_s)
-        for one in state.standings
+        for one in state.standings.values()
         if one.role == "idle" and one.draw is not None and max(one.draw) > one.counted_ma + TOLERANCE_MA
     }
 
@@ -72,7 +73,7 @@ def _conditions(plant: Plant, state: State, now_s: float) -> Iterator[tuple[str,
                     keep=True,
                 ),
             )
-    for one in state.standings:
+    for one in state.standings.values():
         if one.role not in ("claim", "idle", "leaving"):
             yield from _charger(plant, state, one, now_s)
         elif now_s - state.strays.get(one.state.ref, now_s) >= STRAY_S:

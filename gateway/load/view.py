@@ -7,7 +7,8 @@ from typing import Any
 from gateway.clock import iso
 from gateway.load.allocate import Grant
 from gateway.load.circuits import amperes
-from gateway.load.decide import Plant, Standing, State
+from gateway.load.plant import Plant
+from gateway.load.state import Standing, State
 from gateway.model import PhaseMa
 
 _ROLES = {
@@ -33,7 +34,7 @@ def status(plant: Plant, state: State, utc_ms: int) -> dict[str, Any]:
     """Amperes with one decimal, per building phase; what is not known is None."""
     return {
         "circuits": [_circuit(plant, state, number) for number in range(len(plant.tree.circuits)) if state.rooms],
-        "connectors": [_connector(plant, state, one, utc_ms) for one in state.standings],
+        "connectors": [_connector(plant, state, one, utc_ms) for one in state.standings.values()],
     }
 
 
@@ -54,7 +55,7 @@ def _circuit(plant: Plant, state: State, number: int) -> dict[str, Any]:
 def _own_load(plant: Plant, state: State, number: int) -> PhaseMa | None:
     """Without a meter: what our chargers on the circuit draw, where each of them is known."""
     below = {one.ref for one in plant.tree.below[number]}
-    draws = [one.draw for one in state.standings if one.state.ref in below]
+    draws = [one.draw for one in state.standings.values() if one.state.ref in below]
     known = [draw for draw in draws if draw is not None]
     if len(known) < len(draws):
         return None
