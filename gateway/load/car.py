@@ -173,13 +173,19 @@ def _forgiven(car: Car, at_s: float) -> Car:
 
 
 def calm_until_s(car: Car, now_s: float) -> float:
-    """Until when a car that holds a settled limit, and has learned nothing from its newest sample, will learn nothing
-    from it: the times of the rules above that are not over."""
-    ends_s = [] if car.book.confirmed is None else [car.book.confirmed.over_s]
-    if car.under_s is not None:
-        ends_s.append(car.under_s + RECLAIM_S)
-    if car.charging_s is not None:
-        ends_s.append(car.charging_s + NARROW_S)
+    """Until when a car that holds a settled limit, and has learned nothing from its newest sample, learns nothing from
+    it and claims the same: the first of the times of these rules that is not over."""
+    ends_s = [car.since_s + OFF_S]
+    if car.book.confirmed is not None:
+        ends_s.append(car.book.confirmed.over_s)
+    for since_s, lasts_s in (
+        (car.under_s, RECLAIM_S),
+        (car.charging_s, NARROW_S),
+        (car.started_s, START_HOLD_S),
+        (car.idle_s, SLEEPY_S),
+    ):
+        if since_s is not None:
+            ends_s.append(since_s + lasts_s)
     return min([end_s for end_s in ends_s if end_s > now_s], default=now_s)
 
 

@@ -9,18 +9,16 @@ from itertools import chain
 from operator import sub
 
 from gateway.load import car as cars_of
-from gateway.load.admission import Claim
 from gateway.load.allocate import Grant, Plan, Snapshot, allocate
 from gateway.load.capacity import Node, Room, room
 from gateway.load.car import Car
-from gateway.load.foreign import OLD_S, ZERO
+from gateway.load.foreign import OLD_S
 from gateway.load.pacing import Bounds, Command, Seat, pace, rests
 from gateway.load.plant import Plant
 from gateway.load.standing import look
 from gateway.load.state import Inputs, Standing, State
 from gateway.model import ConnectorRef, PhaseMa
 
-EXCESS_MA = 1000
 STEERED = ("claim", "disobedient", "unanswered", "leaving")
 
 
@@ -53,9 +51,9 @@ def step(plant: Plant, state: State, inputs: Inputs) -> Outcome:
     )
     if _awaits_meters(plant, state, standings, inputs):
         return Outcome(learned(raised=state.raised), ())
-    reserved, taken = _load(plant, standings)
+    reserved, taken = _load(plant, by_ref)
     keep, fill = _flat([one.keep for one in rooms]), _flat([one.fill for one in rooms])
-    claims = tuple([_claim(one, cars[one.state.ref], now_s) for one in standings if one.role == "claim"])
+    claims = tuple([one.claim for one in standings if one.claim is not None])
     plan = allocate(Snapshot(now_s, claims, _beside(keep, reserved), _beside(fill, reserved), plant.tilt), state.plan)
     for ref, grant in plan.grants.items():
         cars[ref] = cars_of.turned(cars[ref], grant, now_s)
@@ -86,11 +84,6 @@ def _awaits_meters(plant: Plant, state: State, standings: list[Standing], inputs
         and not inputs.draws.get(one.state.ref)
         for one in standings
     )
-
-
-def _claim(one: Standing, car: Car, now_s: float) -> Claim:
-    links = one.spot.ways[one.phases]
-    return cars_of.claim(car, one.spot.connector, links, one.state.csms_limit_ma, now_s, one_sided=len(one.phases) < 3)
 
 
 def _rests(plant: Plant, one: Standing, car: Car, plan: Plan, now_s: float) -> bool:
@@ -125,33 +118,17 @@ def _rooms(
     return tuple(nodes), tuple(rooms)
 
 
-def _load(plant: Plant, standings: list[Standing]) -> tuple[list[int], list[int]]:
-    """Per link: what is reserved for connectors that are not shared out, and what all of them may draw now.
-
-    What is measured above the limit counts too: all of it for the sum, and as a reservation. A car that may still be
-    following is reserved the tolerance, since the electronics of cars and boxes are not exact. A box draws on every
-    phase that it is connected to, also where its car draws nothing, and also while nobody reads its meter.
-    """
+def _load(plant: Plant, standings: Mapping[ConnectorRef, Standing]) -> tuple[list[int], list[int]]:
+    """Per link: what is reserved for connectors beside what is shared out, and what all of them may draw now."""
     reserved = [0] * plant.tree.size
     taken = [0] * plant.tree.size
-    for one in standings:
-        spot, counted_ma, phases, draw, claims = one.spot, one.counted_ma, one.phases, one.draw, one.role == "claim"
-        standby_ma = spot.standby_ma if draw is None else 0
-        drawn = ZERO if draw is None else draw
-        follows = one.car is None or not one.car.late
-        for phase, links in spot.links:
-            told_ma = counted_ma if phase in phases else 0
-            most_ma = told_ma + standby_ma
-            if drawn[phase] > most_ma:
-                most_ma = drawn[phase]
-            own_ma = most_ma
-            if claims:
-                own_ma = most_ma - told_ma
-                if follows and own_ma > EXCESS_MA:
-                    own_ma = EXCESS_MA
-            for link in links:
-                reserved[link] += own_ma
-                taken[link] += most_ma
+    for group in plant.groups:
+        members = [standings[ref] for ref in group.refs if ref in standings]
+        for total, currents in ((reserved, [one.reserved for one in members]), (taken, [one.taken for one in members])):
+            for links, values in zip(group.links, zip(*currents, strict=True), strict=False):
+                ma = sum(values)
+                for link in links:
+                    total[link] += ma
     return reserved, taken
 
 

@@ -76,7 +76,7 @@ def _conditions(plant: Plant, state: State, now_s: float) -> Iterator[tuple[str,
     for one in state.standings.values():
         if one.role not in ("claim", "idle", "leaving"):
             yield from _charger(plant, state, one, now_s)
-        elif now_s - state.strays.get(one.state.ref, now_s) >= STRAY_S:
+        elif state.strays and now_s - state.strays.get(one.state.ref, now_s) >= STRAY_S:
             yield _stray(one)
 
 

@@ -16,15 +16,21 @@ STANDBY_MA = 50
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """What does not change of a connector. `phases`: all building phases that it loads; `links`: each of them with the
-    links of that phase; `ways`: all its links by the phases on which a car there may count.
-    `standby_ma` comes on top while its meter is not read."""
+    """What does not change of a connector. `phases`: all building phases that it loads; `ways`: its links by those on
+    which a car there may count. `standby_ma` comes on top while its meter is not read."""
 
     connector: Connector
     phases: tuple[int, ...]
-    links: tuple[tuple[int, tuple[int, ...]], ...]
     ways: Mapping[tuple[int, ...], tuple[int, ...]]
     standby_ma: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The connectors of one circuit, and for each phase the links that their current passes."""
+
+    refs: tuple[ConnectorRef, ...]
+    links: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class Plant:
 
     tree: Tree
     spots: Mapping[ConnectorRef, Spot]
+    groups: tuple[Group, ...]
     tilt: tuple[tuple[tuple[int, ...], int], ...]
     duration_s: float
 
@@ -46,7 +53,13 @@ def plant_of(site: Site) -> Plant:
         if circuit.imbalance_ma is not None
     )
     spots = {one.ref: _spot(tree, one) for one in site.connectors()}
-    return Plant(tree, spots, tilt, float(site.ocpp.limit_duration_s))
+    groups = tuple(_group(tree, site, circuit.id) for circuit in tree.circuits)
+    return Plant(tree, spots, groups, tilt, float(site.ocpp.limit_duration_s))
+
+
+def _group(tree: Tree, site: Site, circuit: str) -> Group:
+    refs = tuple(one.ref for one in site.connectors() if one.circuit == circuit)
+    return Group(refs, tuple(tree.links(circuit, (phase,)) for phase in range(3)))
 
 
 def _spot(tree: Tree, connector: Connector) -> Spot:
@@ -58,4 +71,4 @@ def _spot(tree: Tree, connector: Connector) -> Spot:
         for phases in combinations(every, count)
     }
     standby_ma = STANDBY_MA if connector.meter is not None else 0
-    return Spot(connector, every, tuple(links.items()), ways, standby_ma)
+    return Spot(connector, every, ways, standby_ma)

@@ -14,7 +14,7 @@ from gateway.load import books
 from gateway.load import car as cars_of
 from gateway.load.books import Answer
 from gateway.load.car import Car
-from gateway.load.foreign import DRAW_KEPT_S, Draw, Sample
+from gateway.load.foreign import DRAW_KEPT_S, ZERO, Draw, Sample
 from gateway.load.plant import Plant, Spot
 from gateway.load.state import Inputs, Standing, State
 from gateway.model import ConnectorRef, ConnectorState, PhaseMa
@@ -27,6 +27,7 @@ GRACE_S = 120.0
 CAR_GONE = ("Available", "Finishing", "Preparing")
 """A connector that says so charges no car, also while we still wait for the end of its transaction to be written or
 answered."""
+EXCESS_MA = 1000
 EARLY_S = 1.0
 """So long before a rule's time is over the connector is judged at every look again."""
 
@@ -68,10 +69,16 @@ def _standing(
     if one.transaction_id is not None:
         car = _car(plant, state, one, one.transaction_id, newest, answer, now_s)
     counts = _counts(state, one, spot, car, newest, now_s)
+    role, phases, counted_ma = counts.role, counts.phases, counts.counted_ma
     known = Draw(samples, _most(counts), one.transaction_id is not None and not one.status.startswith("Suspended"))
+    reserved, taken = _load(spot, counts, car, newest)
+    claim = None
+    if role == "claim" and car is not None:
+        links, one_sided = spot.ways[phases], len(phases) < 3
+        claim = cars_of.claim(car, spot.connector, links, one.csms_limit_ma, now_s, one_sided=one_sided)
     draw = None if newest is None else newest.ma
     until_s = _until_s(state, one, counts, car, newest, now_s)
-    return Standing(one, spot, counts.role, counts.phases, counts.counted_ma, draw, known, car, until_s)
+    return Standing(one, spot, role, phases, counted_ma, draw, known, reserved, taken, car, claim, until_s)
 
 
 def _until_s(
@@ -180,3 +187,22 @@ def _most(counts: _Counts) -> PhaseMa:
     than it was told, and nothing where its link is lost too. What it is reserved must not make the house smaller."""
     ma, on = counts.told_ma, counts.phases
     return ma if 0 in on else 0, ma if 1 in on else 0, ma if 2 in on else 0
+
+
+def _load(spot: Spot, counts: _Counts, car: Car | None, newest: Sample | None) -> tuple[PhaseMa, PhaseMa]:
+    """What is reserved for a connector beside what is shared out, and all that it may draw now.
+
+    What is measured above the limit counts too: all of it for the sum, and as a reservation. A car that may still be
+    following is reserved the tolerance, since the electronics of cars and boxes are not exact. A box draws on every
+    phase that it is connected to, also where its car draws nothing, and also while nobody reads its meter.
+    """
+    draw, standby_ma = (ZERO, spot.standby_ma) if newest is None else (newest.ma, 0)
+    reserved, taken = [0, 0, 0], [0, 0, 0]
+    for phase in spot.phases:
+        told_ma = counts.counted_ma if phase in counts.phases else 0
+        taken[phase] = reserved[phase] = max(told_ma + standby_ma, draw[phase])
+        if counts.role == "claim":
+            reserved[phase] -= told_ma
+            if car is None or not car.late:
+                reserved[phase] = min(reserved[phase], EXCESS_MA)
+    return (reserved[0], reserved[1], reserved[2]), (taken[0], taken[1], taken[2])

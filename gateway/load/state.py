@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gateway.load.admission import Claim
 from gateway.load.allocate import Plan
 from gateway.load.books import Answer
 from gateway.load.capacity import Node, Room
@@ -32,8 +33,9 @@ class Standing(NamedTuple):
     """How one connector counts now. `role`: idle, leaving, lost, claim, disobedient, unanswered.
 
     `draw`: what it was last seen to draw, None = not known; `known`: that and more, as the house is reckoned with it;
-    `car`: what was learned of its car, None without a transaction. `until_s`: the same holds at each look before that
-    instant, while nothing new is told of the connector and its car. A tuple, as many are made in every tick.
+    `reserved` and `taken`: what is kept for it beside the plan, and what it may draw now, on the building's phases;
+    `car`: what was learned of its car, None without a transaction; `claim`: what it asks of the plan, if it is a claim.
+    `until_s`: the same holds at each look before that instant, while nothing new is told of the connector and its car.
     """
 
     state: ConnectorState
@@ -43,7 +45,10 @@ class Standing(NamedTuple):
     counted_ma: int
     draw: PhaseMa | None
     known: Draw
+    reserved: PhaseMa
+    taken: PhaseMa
     car: Car | None
+    claim: Claim | None
     until_s: float
 
 
