@@ -9,7 +9,6 @@ So among n cars over links that hold k minima each nobody waits longer than dwel
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -42,16 +41,14 @@ class Claim(NamedTuple):
     one_sided: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A place in the queue, from 1, and in how many seconds the turn is expected (None: not to be said)."""
 
     position: int
     wait_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """Who gets a minimum, who waits where, and the dwell in force."""
 
     admitted: frozenset[ConnectorRef]
@@ -99,6 +96,27 @@ class _Minima:
             for link in claim.links:
                 self.one_sided[link] += min_ma
 
+    def admit_in_turn(self, claims: Sequence[Claim]) -> None:
+        """Those that fit beside the ones before; where all of them fit together, that is everybody."""
+        if self.tilt or not self._admit_together(claims):
+            for claim in claims:
+                if self.fits(claim, self.room):
+                    self.admit(claim)
+
+    def _admit_together(self, claims: Sequence[Claim]) -> bool:
+        needed: dict[tuple[int, ...], int] = {}
+        for claim in claims:
+            needed[claim.links] = needed.get(claim.links, 0) + claim.min_ma
+        room = list(self.room)
+        for links, ma in needed.items():
+            for link in links:
+                room[link] -= ma
+                if room[link] < 0:
+                    return False
+        self.room = room
+        self.admitted.update([claim.ref for claim in claims])
+        return True
+
 
 def admit(
     claims: Sequence[Claim],
@@ -124,13 +142,9 @@ def admit(
     spent.sort(key=attrgetter("asleep"))
 
     minima = _Minima(keep, tilt)
-    for claim in kept:
-        if minima.fits(claim, minima.room):
-            minima.admit(claim)
+    minima.admit_in_turn(kept)
     _admit_waiting(waiting, minima, keep, fill)
-    for claim in spent:
-        if minima.fits(claim, minima.room):
-            minima.admit(claim)
+    minima.admit_in_turn(spent)
     pausing = _pausing(waiting, minima, keep, fill)
     return Admission(frozenset(minima.admitted), _queue(wanting, minima.admitted, pausing, dwell_s, now_s), dwell_s)
 

@@ -8,7 +8,6 @@ without it, since what the roof gives is simply not drawn from the grid.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -55,8 +54,7 @@ class _Asked(NamedTuple):
     tilt: tuple[tuple[tuple[int, ...], int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """A grant for every claim, and the dwell in force. `given` is what those who may charge get, for what was
     `asked`."""
 

@@ -178,14 +178,14 @@ def calm_until_s(car: Car, now_s: float) -> float:
     ends_s = [car.since_s + OFF_S]
     if car.book.confirmed is not None:
         ends_s.append(car.book.confirmed.over_s)
-    for since_s, lasts_s in (
-        (car.under_s, RECLAIM_S),
-        (car.charging_s, NARROW_S),
-        (car.started_s, START_HOLD_S),
-        (car.idle_s, SLEEPY_S),
-    ):
-        if since_s is not None:
-            ends_s.append(since_s + lasts_s)
+    if car.under_s is not None:
+        ends_s.append(car.under_s + RECLAIM_S)
+    if car.charging_s is not None:
+        ends_s.append(car.charging_s + NARROW_S)
+    if car.started_s is not None:
+        ends_s.append(car.started_s + START_HOLD_S)
+    if car.idle_s is not None:
+        ends_s.append(car.idle_s + SLEEPY_S)
     return min([end_s for end_s in ends_s if end_s > now_s], default=now_s)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from operator import sub
+from typing import NamedTuple
 
 from gateway.load import car as cars_of
 from gateway.load.allocate import Grant, Plan, Snapshot, allocate
@@ -22,8 +22,7 @@ from gateway.model import ConnectorRef, PhaseMa
 STEERED = ("claim", "disobedient", "unanswered", "leaving")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The next state, and what to send, in this order."""
 
     state: State

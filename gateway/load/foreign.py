@@ -34,15 +34,12 @@ class Sample(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """What is known of one connector: its samples, oldest first, and what it may draw at most on its phases."""
+    """What is known of one connector: its samples, oldest first, and what it may draw at most on its phases; while its
+    newest sample says something, at least that."""
 
     samples: tuple[Sample, ...]
     most: PhaseMa
     charging: bool
-
-    def known(self, now_s: float) -> bool:
-        """Whether the newest sample still says something."""
-        return bool(self.samples) and now_s - self.samples[-1].at_s <= DRAW_KEPT_S
 
 
 class Foreign(NamedTuple):
@@ -91,18 +88,21 @@ def foreign(total: Sequence[Sample], draws: Sequence[Draw], now_s: float) -> For
     last: list[Sample] = []
     unread: list[PhaseMa] = []
     for draw in draws:
-        samples, most, charging = draw
+        samples = draw.samples
         if samples and now_s - samples[-1].at_s <= DRAW_KEPT_S:
             known.append(draw)
             last.append(samples[-1])
-        elif charging:
-            unread.append(most)
+        elif draw.charging:
+            unread.append(draw.most)
     blind = _sum(unread)
     instant = min([newest.at_s, *[sample.at_s for sample in last]])
     instant = max(instant, newest.at_s - OLD_S, total[0].at_s)
     aligned = _less(_less(_lowest(total, instant), _sum([at(draw.samples, instant) for draw in known])), blind)
     read = _less(newest.ma, _sum([sample.ma for sample in last]))
-    lowest = _less(_less(newest.ma, blind), _sum([_most(draw, newest.at_s) for draw in known]))
+    # The most that each can have drawn then: known where it was read well after, else what it may.
+    after_s = newest.at_s + SKEW_S
+    most = [sample.ma if sample.at_s >= after_s else draw.most for draw, sample in zip(known, last, strict=True)]
+    lowest = _less(_less(newest.ma, blind), _sum(most))
     highest = _less(read, blind)
     likely = tuple(max(0, low, min(high, value)) for low, high, value in zip(lowest, highest, aligned, strict=True))
     return Foreign((likely[0], likely[1], likely[2]), _map3(max, read, ZERO))
@@ -115,19 +115,6 @@ def _lowest(total: Sequence[Sample], instant: float) -> PhaseMa:
         if instant - SKEW_S <= sample.at_s < instant:
             lowest = _map3(min, lowest, sample.ma)
     return lowest
-
-
-def _most(draw: Draw, at_s: float) -> PhaseMa:
-    """The most that the connector can have drawn at `at_s`: known where it was read well after, else what it may."""
-    last = draw.samples[-1]
-    if last.at_s >= at_s + SKEW_S:
-        return last.ma
-    a, b = last.ma, draw.most
-    return (
-        a[0] if a[0] > b[0] else b[0],
-        a[1] if a[1] > b[1] else b[1],
-        a[2] if a[2] > b[2] else b[2],
-    )
 
 
 def _sum(values: Sequence[PhaseMa]) -> PhaseMa:

@@ -42,7 +42,7 @@ def _high(plant: Plant, state: State, now_s: float) -> tuple[Node, ...]:
     for circuit, node, room in zip(plant.tree.circuits, state.nodes, state.rooms, strict=True):
         high = room.load is not None and max(room.load) * 100 > circuit.limit_ma * HIGH_PERCENT
         since_s = None if not high else now_s if node.high_since_s is None else node.high_since_s
-        nodes.append(node if since_s == node.high_since_s else replace(node, high_since_s=since_s))
+        nodes.append(node if since_s == node.high_since_s else node._replace(high_since_s=since_s))
     return tuple(nodes)
 
 

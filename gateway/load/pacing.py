@@ -93,8 +93,7 @@ class Bounds(NamedTuple):
     careful: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Paced:
+class Paced(NamedTuple):
     """The commands in the order in which they leave, the cars that remember them, the raises of the last seconds."""
 
     commands: tuple[Command, ...]

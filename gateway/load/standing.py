@@ -70,7 +70,9 @@ def _standing(
         car = _car(plant, state, one, one.transaction_id, newest, answer, now_s)
     counts = _counts(state, one, spot, car, newest, now_s)
     role, phases, counted_ma = counts.role, counts.phases, counts.counted_ma
-    known = Draw(samples, _most(counts), one.transaction_id is not None and not one.status.startswith("Suspended"))
+    known = Draw(
+        samples, _most(counts, newest), one.transaction_id is not None and not one.status.startswith("Suspended")
+    )
     reserved, taken = _load(spot, counts, car, newest)
     claim = None
     if role == "claim" and car is not None:
@@ -182,11 +184,15 @@ def _counts(
     return _Counts("claim", cars_of.phases(car, every, now_s), counted_ma, told_ma)
 
 
-def _most(counts: _Counts) -> PhaseMa:
-    """What a connector that nobody reads is taken to draw where the house is reckoned as the rest of a total: not more
-    than it was told, and nothing where its link is lost too. What it is reserved must not make the house smaller."""
+def _most(counts: _Counts, newest: Sample | None) -> PhaseMa:
+    """What a connector is taken to draw at most where the house is reckoned as the rest of a total: not more than it
+    was told, and nothing where its link is lost too. What it is reserved must not make the house smaller."""
     ma, on = counts.told_ma, counts.phases
-    return ma if 0 in on else 0, ma if 1 in on else 0, ma if 2 in on else 0
+    one, two, three = ma if 0 in on else 0, ma if 1 in on else 0, ma if 2 in on else 0
+    if newest is None:
+        return one, two, three
+    a, b, c = newest.ma
+    return a if a > one else one, b if b > two else two, c if c > three else three
 
 
 def _load(spot: Spot, counts: _Counts, car: Car | None, newest: Sample | None) -> tuple[PhaseMa, PhaseMa]:
@@ -197,12 +203,17 @@ def _load(spot: Spot, counts: _Counts, car: Car | None, newest: Sample | None) -
     phase that it is connected to, also where its car draws nothing, and also while nobody reads its meter.
     """
     draw, standby_ma = (ZERO, spot.standby_ma) if newest is None else (newest.ma, 0)
+    follows = car is None or not car.late
     reserved, taken = [0, 0, 0], [0, 0, 0]
     for phase in spot.phases:
         told_ma = counts.counted_ma if phase in counts.phases else 0
-        taken[phase] = reserved[phase] = max(told_ma + standby_ma, draw[phase])
+        ma = told_ma + standby_ma
+        if draw[phase] > ma:
+            ma = draw[phase]
+        taken[phase] = ma
         if counts.role == "claim":
-            reserved[phase] -= told_ma
-            if car is None or not car.late:
-                reserved[phase] = min(reserved[phase], EXCESS_MA)
+            ma -= told_ma
+            if follows and ma > EXCESS_MA:
+                ma = EXCESS_MA
+        reserved[phase] = ma
     return (reserved[0], reserved[1], reserved[2]), (taken[0], taken[1], taken[2])

@@ -17,8 +17,7 @@ from gateway.load.plant import Spot
 from gateway.model import ConnectorRef, ConnectorState, PhaseMa
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What the edge gathered: samples oldest first, on the building's phases, times site-monotonic. A connector that
     the plant does not know is left out."""
 
