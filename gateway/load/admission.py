@@ -9,7 +9,7 @@ So among n cars over links that hold k minima each nobody waits longer than dwel
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from operator import attrgetter, sub
 from typing import NamedTuple
 
 from gateway.model import ConnectorRef
@@ -65,11 +65,12 @@ class _Minima:
         self.one_sided = [0] * len(self.room)
         self.admitted: set[ConnectorRef] = set()
 
-    def fits(self, claim: Claim, room: Sequence[int]) -> bool:
-        """Whether the minimum fits every link, and tilts no circuit beyond its imbalance limit."""
-        min_ma = claim.min_ma
+    def fits(self, claim: Claim, held: Sequence[int] | None = None) -> bool:
+        """Whether the minimum fits every link beside what is `held` there, and tilts no circuit beyond its imbalance
+        limit."""
+        room, min_ma = self.room, claim.min_ma
         for link in claim.links:
-            if room[link] < min_ma:
+            if room[link] < (min_ma if held is None else min_ma + held[link]):
                 return False
         return self.level(claim)
 
@@ -100,7 +101,7 @@ class _Minima:
         """Those that fit beside the ones before; where all of them fit together, that is everybody."""
         if self.tilt or not self._admit_together(claims):
             for claim in claims:
-                if self.fits(claim, self.room):
+                if self.fits(claim):
                     self.admit(claim)
 
     def _admit_together(self, claims: Sequence[Claim]) -> bool:
@@ -152,15 +153,12 @@ def admit(
 def _admit_waiting(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int], fill: Sequence[int]) -> None:
     if not waiting:
         return
-    careful = [most - less for most, less in zip(keep, fill, strict=True)]
-    held = [0] * len(careful)
-    held_one_sided = [0] * len(careful)
+    held = list(map(sub, keep, fill))
+    held_one_sided = [*held]
     for claim in waiting:
         if not claim.ready:
             continue
-        behind = held_one_sided if claim.one_sided else held
-        room = [left - less - own for left, less, own in zip(minima.room, careful, behind, strict=True)]
-        if minima.fits(claim, room):
+        if minima.fits(claim, held_one_sided if claim.one_sided else held):
             minima.admit(claim)
             continue
         for link in claim.links:
@@ -174,8 +172,8 @@ def _pausing(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int], fil
     resting = [claim for claim in waiting if not claim.ready]
     if not resting:
         return set()
-    left = [room - (most - less) for room, most, less in zip(minima.room, keep, fill, strict=True)]
-    return {claim.ref for claim in resting if minima.fits(claim, left)}
+    held = list(map(sub, keep, fill))
+    return {claim.ref for claim in resting if minima.fits(claim, held)}
 
 
 def _dwell(claims: Sequence[Claim], capacity: Sequence[int]) -> float:

@@ -150,11 +150,11 @@ def rests(car: Car, connector: Connector, counted_ma: int, target_ma: int, now_s
     less, and need not be told again yet. True for most cars in most seconds; who rests needs no seat."""
     book = car.book
     wanted_ma = book.wanted_ma
-    if wanted_ma is None or not connector.min_ma <= wanted_ma <= counted_ma:
+    if wanted_ma is None or wanted_ma > counted_ma or book.flying is not None or car.room_s is not None:
         return False
-    if book.flying is not None or car.room_s is not None:
+    if wanted_ma != target_ma and not connector.min_ma <= wanted_ma <= target_ma < wanted_ma + CHANGE_MA:
         return False
-    return wanted_ma <= target_ma < wanted_ma + CHANGE_MA and not _due(book, now_s, duration_s)
+    return not _due(book, now_s, duration_s)
 
 
 def _command(seat: Seat, limit_ma: int, *, raising: bool) -> Command:
