@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.model import (
     Clock,
     ConnectorRef,
-    ConnectorState,
     Event,
     LimitOutcome,
     MeterPort,
@@ -164,10 +163,6 @@ class ChargerLink:
         return True
 
     # Ports
-
-    def connectors(self, now: act.Now) -> Sequence[ConnectorState]:
-        """What the load manager may know."""
-        return self._relay.connectors(now)
 
     @property
     def csms_ready(self) -> bool:

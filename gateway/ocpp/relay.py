@@ -119,13 +119,15 @@ class Relay:
         self._asking = Asking(core, lambda connector: self._status(connector) is not None)
         self._unanswered = list(snapshot.unanswered)
         self._states: Sequence[ConnectorState] = ()
-        """What the load manager was told last; empty where an event has come since."""
+        self.told: Sequence[ConnectorState] = ()
+        """What the load manager was told last, while it must hold; empty where an event has come since, and where
+        profiles of the CSMS limit, by the time alone."""
 
         self._bad_frames = 0
 
     def start(self, now: Now) -> list[Action]:
         """What to do first: be connected to the CSMS where something waits for it."""
-        self._core.now, self._states = now, ()
+        self._core.now, self.told = now, ()
         self._intake.resume(self._unanswered)
         if self._core.upstream is not None and not self._intake.replay.idle:
             self._core.do(Dial(True))
@@ -133,7 +135,7 @@ class Relay:
 
     def on(self, event: RelayEvent, now: Now) -> list[Action]:
         """Decide what one event causes."""
-        self._core.now, self._states = now, ()
+        self._core.now, self.told = now, ()
         if isinstance(event, Received):
             self._received(event)
         elif isinstance(event, Stored):
@@ -179,12 +181,12 @@ class Relay:
         return self._core.csms_ready
 
     def connectors(self, now: Now) -> Sequence[ConnectorState]:
-        """Every configured connector as the load manager sees it.
-
-        Asked every second: it changes with an event, or by the time alone where profiles of the CSMS limit.
-        """
-        if not self._states or len(self._profiles):
-            self._states = [self._connector(one.ref, now) for one in self._core.charger.connectors]
+        """Every configured connector as the load manager sees it: the same objects while nothing of it has changed."""
+        if not self.told:
+            states = [self._connector(one.ref, now) for one in self._core.charger.connectors]
+            if states != self._states:
+                self._states = states
+            self.told = () if len(self._profiles) else self._states
         return self._states
 
     def _connector(self, ref: ConnectorRef, now: Now) -> ConnectorState:

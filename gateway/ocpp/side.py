@@ -59,6 +59,7 @@ class OcppSide:
         self._secrets = secrets
         self._parts = Parts(db, world.clock, meters, tell, self.trace, on_journal)
         self._links: dict[str, ChargerLink] = {}
+        self._relays: dict[str, Relay] = {}
         self._unloaded = {
             charger.id: [ConnectorState(one.ref, connected=False, status="Unknown") for one in charger.connectors]
             for charger in site.chargers
@@ -129,6 +130,7 @@ class OcppSide:
         )
         snapshot = await self._db.run(lambda db: load(db, charger.id, has_upstream=upstream is not None))
         relay = Relay(setting, V16(), snapshot, self._new_id, self._now())
+        self._relays[charger.id] = relay
         return ChargerLink(setting, relay, self._storing(charger.id), self._parts)
 
     def _new_id(self) -> str:
@@ -140,8 +142,8 @@ class OcppSide:
         """Every configured connector, connected or not."""
         now, states = self._now(), list[ConnectorState]()
         for charger, unloaded in self._unloaded.items():
-            link = self._links.get(charger)
-            states += unloaded if link is None else link.connectors(now)
+            relay = self._relays.get(charger)
+            states += unloaded if relay is None else relay.told or relay.connectors(now)
         return states
 
     def _now(self) -> act.Now:

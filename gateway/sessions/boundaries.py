@@ -69,7 +69,8 @@ class Boundaries:
 
     def complete(self, k: int) -> bool:
         """Whether every meter has been read at the boundary that begins `k`."""
-        return all(meter in self._held.get(k, {}) for meter in self._meters)
+        row = self._held.get(k, {})
+        return len(row) >= len(self._meters) and all(meter in row for meter in self._meters)
 
     def of(self, k: int) -> dict[str, Reading | None]:
         """What is known of one boundary; None for a meter that was not read in time."""

@@ -145,7 +145,7 @@ class Tracker:
             self._asked.discard(session)  # it is asked again when the journal is looked at next
 
     def _on_reading(self, reading: Reading) -> None:
-        if any(session.meter == reading.meter for session in self._waiting.values()):
+        if self._waiting and any(session.meter == reading.meter for session in self._waiting.values()):
             self._wake.set()
 
     async def _wait(self) -> None:

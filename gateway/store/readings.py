@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from gateway.model import Connection, PhaseMa, Reading, TimeQuality
 from gateway.store import meta
 
-_NAMES = frozenset(field.name for field in fields(Reading))
+_NAMES = tuple(field.name for field in fields(Reading))
 
 
 def plain(reading: Reading) -> dict[str, Any]:
     """The fields that have a value, ready for JSON."""
-    values = {field.name: getattr(reading, field.name) for field in fields(Reading)}
+    values = {name: getattr(reading, name) for name in _NAMES}
     values["quality"] = reading.quality.value
     return {name: value for name, value in values.items() if value not in (None, "") and value is not False}
 
@@ -95,11 +96,15 @@ _PACKED = (
     "requested_ms", "replied_ms", "quality", "import_wh", "export_wh", "serial", "model", "map_version", "raw",
     "range_wh",
 )  # fmt: skip
+_packed_values = attrgetter(*_PACKED)
 
 
 def put_last(db: Connection, newest: Mapping[str, Reading]) -> None:
     """The newest reading of each meter, in place of the ones before: one packed row, as it is written every minute."""
-    packed = {meter: [plain(reading).get(name) for name in _PACKED] for meter, reading in sorted(newest.items())}
+    packed = {
+        meter: [None if value == "" else value for value in _packed_values(reading)]
+        for meter, reading in sorted(newest.items())
+    }
     meta.put(db, _LAST, json.dumps(packed, separators=(",", ":")))
 
 
