@@ -21,6 +21,7 @@ import os
 
 from pymodbus import FramerType, ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
 from gateway.meters.answer import Answer, Outcome
@@ -35,6 +36,9 @@ REQUESTS: dict[Table, type[ReadHoldingRegistersRequest | ReadInputRegistersReque
     "holding": ReadHoldingRegistersRequest,
     "input": ReadInputRegistersRequest,
 }
+_Found = tuple[Outcome, tuple[int, ...], int, str]
+"""As in an `Answer`: the outcome, the registers, the code of a refusal, a word for the log."""
+
 NO_ANSWER = "no answer"
 WORST_REPLY = 2
 """So many time-outs after its request a meter's reply may still come."""
@@ -112,36 +116,39 @@ class Line:
             await self._on_the_line.settle(self._bus.timeout_s)
         requested_ms, from_s = self._clock.utc_ms(), self._clock.monotonic()
         self._doubtful = True  # also where nobody waits for the answer to the end
-        outcome, words, code, why = await self._exchange(unit, span)
+        if self._transactions is None or not self.connected:
+            outcome, words, code, why = self._down("not connected")
+        else:
+            request = REQUESTS[span.table](address=span.address, count=span.count, dev_id=unit)
+            outcome, words, code, why = self._found(request, await self._transactions.reply(request))
         self._doubtful = outcome not in (Outcome.GOOD, Outcome.REFUSED)
         self._free_at = self._next_at(failed=self._doubtful)
         return Answer(outcome, requested_ms, self._clock.utc_ms(), from_s, self._clock.monotonic(), words, code, why)
 
-    async def _exchange(self, unit: int, span: Span) -> tuple[Outcome, tuple[int, ...], int, str]:
-        client, transactions = self._client, self._transactions
-        if client is None or transactions is None or not client.connected:
-            return Outcome.DOWN, (), 0, "not connected"
-        request = REQUESTS[span.table](address=span.address, count=span.count, dev_id=unit)
-        reply = await transactions.reply(request)
+    def _down(self, why: str) -> _Found:
+        return Outcome.DOWN, (), 0, why
+
+    def _found(self, request: ModbusPDU, reply: ModbusPDU | None) -> _Found:
+        """What the reply to a request is."""
         if reply is None:
-            if not client.connected:
-                return Outcome.DOWN, (), 0, "the connection was lost"
+            if not self.connected:
+                return self._down("the connection was lost")
             if self._on_the_line.stuck:
                 # Or it would go out together with a later one.
-                return Outcome.DOWN, (), 0, "the port takes no request"
+                return self._down("the port takes no request")
             return Outcome.SILENT, (), 0, NO_ANSWER
         if reply.transaction_id == 0:
             # A converter that leaves the number out gives no better proof than a serial line: guard it like one.
             self._rtu = True
-        if reply.dev_id != unit:
-            return Outcome.WRONG, (), 0, f"unit {reply.dev_id} answered for unit {unit}"
+        if reply.dev_id != request.dev_id:
+            return Outcome.WRONG, (), 0, f"unit {reply.dev_id} answered for unit {request.dev_id}"
         if reply.function_code & 0x7F != request.function_code:
             return Outcome.WRONG, (), 0, f"function {reply.function_code} answered"
         if reply.isError():
             code = int(reply.exception_code)
-            return Outcome.REFUSED, (), code, f"register {span.address}: {meaning(code)}"
-        if len(reply.registers) != span.count:
-            return Outcome.WRONG, (), 0, f"{len(reply.registers)} registers came, {span.count} were asked for"
+            return Outcome.REFUSED, (), code, f"register {request.address}: {meaning(code)}"
+        if len(reply.registers) != request.count:
+            return Outcome.WRONG, (), 0, f"{len(reply.registers)} registers came, {request.count} were asked for"
         return Outcome.GOOD, tuple(reply.registers), 0, ""
 
     def _next_at(self, *, failed: bool) -> float:

@@ -150,6 +150,8 @@ def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]
         return trust, GOOD
     if trust.good is None:
         return _first(trust, sample, limits)
+    if trust.rival is None and _same_registers(trust.good, sample):
+        return _follows(trust, sample, limits)  # nothing flows, as behind most meters: there is nothing to doubt
     if _rolls_over(trust.good, sample, limits):
         return _follows(trust, sample, limits)
     # Where power flows and the register stands, as it did before this run, it may have stood all the time in between.
@@ -163,6 +165,10 @@ def judge(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]
     if reason is None:
         return _follows(trust, sample, limits)
     return _rivals(trust, sample, limits, reason)
+
+
+def _same_registers(before: Sample, sample: Sample) -> bool:
+    return sample.import_wh == before.import_wh and sample.export_wh == before.export_wh
 
 
 def _contradiction(before: Sample, sample: Sample, limits: Limits, more_wh: float = 0.0) -> Reason | None:
@@ -281,7 +287,7 @@ def _first(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict
 def _follows(trust: Trust, sample: Sample, limits: Limits) -> tuple[Trust, Verdict]:
     before = trust.good
     assert before is not None
-    moved = (sample.import_wh, sample.export_wh) != (before.import_wh, before.export_wh)
+    moved = not _same_registers(before, sample)
     power_w = abs(sample.power_w or 0)
     flowed_wh = power_w * max(sample.to_s - trust.seen_s, 0.0) / 3600 if power_w >= FROZEN_MIN_W else 0.0
     unmoved_wh = 0.0 if moved else trust.unmoved_wh + flowed_wh
