@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.command.verification import verify_store
-from gateway.model import INTERVAL_S, Connection, ConnectorRef, Reading, Rows, Stamp, TimeQuality, Value, World
+from gateway.model import INTERVAL_S, Connection, ConnectorRef, Guess, Reading, Rows, Stamp, TimeQuality, Value, World
 from gateway.records.signing import FileSigner
 from gateway.records.verify import chain_hash
 from gateway.sessions.quarters import Quarters
@@ -88,8 +88,11 @@ class Clock:
     def put_right(self) -> None:
         raise AssertionError("it is never wrong")
 
-    def start_no_earlier_than(self, utc_ms: int) -> None:
+    def start_no_earlier_than(self, utc_ms: int, guess: Guess | None = None) -> None:
         self.now_ms = max(self.now_ms, utc_ms)
+
+    def guess(self) -> None:
+        return None
 
     async def sleep(self, site_s: float) -> None:
         await asyncio.sleep(site_s)

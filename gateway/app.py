@@ -16,13 +16,14 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from gateway import __version__, log
+from gateway import __version__, log, right_time
 from gateway.clock import iso
 from gateway.cloud.link import CloudLink
 from gateway.cloud.restored import confirm_operation
@@ -32,11 +33,12 @@ from gateway.export.person import forget_operation
 from gateway.health import first_error, part_failed, problems
 from gateway.load.control_loop import ControlLoop
 from gateway.meters.meters import Meters
-from gateway.model import Clock, Event, Stamp, StoreError, World
+from gateway.model import Clock, Event, StoreError, World
 from gateway.ocpp.side import OcppSide
 from gateway.operations import Operations, merge_by_id
 from gateway.records.hardware import open_signer
 from gateway.records.signing import KeyFileError, RotatingSigner
+from gateway.right_time import Memory
 from gateway.secrets import Secrets
 from gateway.sessions import keeping
 from gateway.sessions.acts import Acts
@@ -44,12 +46,9 @@ from gateway.sessions.boundaries import Boundaries
 from gateway.sessions.keeping import Keeping
 from gateway.sessions.keys import KeyOperations
 from gateway.sessions.quarters import Quarters
-from gateway.sessions.restamping import newest_written_ms
-from gateway.sessions.set_back import put_right
 from gateway.sessions.settlement import Settlement
 from gateway.sessions.tracker import Tracker
 from gateway.site import Site
-from gateway.site_time import UNSURE
 from gateway.store import meta, readings
 from gateway.store.database import Database, ForeignDatabaseError, NewerDatabaseError
 from gateway.store.disk_watch import DiskWatch
@@ -68,9 +67,6 @@ STORE_AGAIN_AT_MOST_S = 20.0
 
 STORE_BEAT_S = 300.0
 """How often the newest time is written: 288 small commits a day."""
-
-CLOCK_AGAIN_S = 60.0
-"""How long after the disk has not taken the right time it is asked again (site seconds)."""
 
 DRAIN_LINK_S = 5.0
 """How long a clean end waits for commits under way."""
@@ -137,21 +133,22 @@ async def run(config: Config, world: World) -> None:
             lambda connection: meta.begin_boot(connection, site.id, simulation=site.simulation, random=world.random)
         )
         await db.run(lambda connection: meta.put(connection, "signer", site.signer))
-        clock.start_no_earlier_than(await db.run(newest_written_ms))
-        for event in await db.run(lambda connection: keeping.begin(connection, __version__, boot.who.boot)):
-            events.tell(event)
+        unconfirmed = await right_time.go_on(clock, db)
         memory = Memory(Meters(site, clock, events.tell), Boundaries([meter.id for meter in site.meters]))
-        began, wait_s = clock.now(), 0.0
+        put_right = partial(right_time.put_right, Quarters(site, boot.who, world.random), world, db, events, memory)
+        began = clock.now()
+        wait_s = await put_right(began)
+        begun = await db.run(lambda connection: keeping.begin(connection, __version__, boot.who.boot))
+        for event in [*unconfirmed, *begun]:
+            events.tell(event)
         while True:
+            began = began if wait_s else clock.now()
             try:
                 await Gateway(config, world, db, boot.who, signer, events, memory).run(wait_s)
             except BaseExceptionGroup as group:
                 if not isinstance(first_error(group), ClockOffError):
                     raise
-            if await _put_right(Quarters(site, boot.who, world.random), world, db, events, memory, began):
-                began, wait_s = clock.now(), 0.0
-            else:
-                wait_s = CLOCK_AGAIN_S
+            wait_s = await put_right(began)
     except asyncio.CancelledError:
         await db.run(keeping.end)  # the next start tells a clean end from a power cut by this
         raise
@@ -160,34 +157,6 @@ async def run(config: Config, world: World) -> None:
     finally:
         async with asyncio.timeout(DRAIN_LINK_S):
             await asyncio.shield(db.close())
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What outlives the parts when the clock is put right: readings that are on no disk yet."""
-
-    meters: Meters
-    boundaries: Boundaries
-
-
-async def _put_right(
-    quarters: Quarters, world: World, db: Database, events: EventBook, memory: Memory, began: Stamp
-) -> bool:
-    """Between two lives of the parts, the only moment in which time may jump: what is on disk moves, then the memory.
-
-    A disk that takes nothing leaves the time as it was, for another life: False.
-    """
-    off_ms, right = world.clock.off_ms(), world.clock.right()
-    try:
-        step, event = await db.run(lambda connection: put_right(connection, quarters, began, right, off_ms))
-    except StoreError as error:
-        events.tell(part_failed("clock", error, CLOCK_AGAIN_S))
-        return False
-    world.clock.put_right()
-    memory.meters.begin_anew(step.now_at)
-    memory.boundaries.begin_anew(step, memory.meters.remembered())
-    events.tell(replace(event, keep=False))
-    return True
 
 
 class Gateway:
@@ -319,9 +288,7 @@ class Gateway:
     async def _beat(self) -> None:
         """Write the newest time now and then; what cannot be written shows in the watchdog."""
         while True:
-            now = self._world.clock.now()
-            sure = now.quality not in UNSURE
-            await self._db.run(lambda db, at_ms=now.utc_ms, sure=sure: meta.beat(db, at_ms, sure=sure))  # type: ignore[misc]
+            await self._db.run(partial(right_time.note, now=self._world.clock.now(), guess=self._world.clock.guess()))
             self._store_beat = self._world.clock.monotonic()
             await self._world.clock.sleep(STORE_BEAT_S)
 

@@ -9,22 +9,35 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
-from gateway.model import Stamp, TimeQuality
+from gateway.model import Guess, Stamp, TimeQuality
 from gateway.site_time import Look, SiteTime
 
 SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
 """systemd-timesyncd touches it at each successful synchronisation (systemd-timesyncd.service(8))."""
 
 HARDWARE_CLOCK = Path("/dev/rtc0")
+MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""Another text after each start of the machine (random(4)): the monotonic clock counts from there."""
+
 HOLDOVER_AFTER_S = 3 * 3600
 """timesyncd polls at most every 2048 s; after three hours without it the clock runs on its own."""
 
 
 def look() -> Look:
     """The machine's clocks, and whether systemd-timesyncd has compared the first with a time server."""
-    return Look(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000, _quality())
+    return Look(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000, _quality(), _machine_boot())
+
+
+@cache
+def _machine_boot() -> str:
+    """No process lives longer than the start of the machine that it belongs to."""
+    try:
+        return MACHINE_BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def _quality() -> TimeQuality:
@@ -41,9 +54,12 @@ class RealClock:
     def __init__(self, machine: Callable[[], Look] = look) -> None:
         self._machine, self._time = machine, SiteTime(machine())
 
-    def start_no_earlier_than(self, utc_ms: int) -> None:
+    def start_no_earlier_than(self, utc_ms: int, guess: Guess | None = None) -> None:
         """The newest time that the database holds: time goes on from there where the machine's is behind it."""
-        self._time.start_no_earlier_than(utc_ms, self._machine())
+        self._time.start_no_earlier_than(utc_ms, self._machine(), guess)
+
+    def guess(self) -> Guess | None:
+        return self._time.guess(self._machine())
 
     def now(self) -> Stamp:
         return self._time.now(self._machine())
@@ -91,8 +107,11 @@ class ScaledClock:
     def __init__(self, scale: Scale) -> None:
         self._scale = scale
 
-    def start_no_earlier_than(self, utc_ms: int) -> None:
+    def start_no_earlier_than(self, utc_ms: int, guess: Guess | None = None) -> None:
         """The scale alone says what time it is: it survives a restart."""
+
+    def guess(self) -> None:
+        """It is never one."""
 
     def off_ms(self) -> int:
         return 0

@@ -40,6 +40,24 @@ class Stamp(NamedTuple):
     quality: TimeQuality
 
 
+class Guess(NamedTuple):
+    """How a life of the gateway went whose clock nobody had compared with the world: on disk until the time is known.
+
+    Site time and wall clock are `offset_ms` and `doubted_ms` ahead of the machine's monotonic clock, which counts from
+    the machine's start `machine_boot` ("": not known). `doubted_ms` is None where the wall clock is followed.
+    """
+
+    since: Stamp
+    machine_boot: str
+    offset_ms: int
+    doubted_ms: int | None = None
+    estimated: bool = False
+    """The life that it began with ended with the machine, and nobody knows for how long that was off."""
+
+    never: bool = False
+    """The house is young, and has never known the time."""
+
+
 class Clock(Protocol):
     """Site time. Link time is the event loop's own time and needs no object."""
 
@@ -59,8 +77,15 @@ class Clock(Protocol):
         """How long `site_s` site seconds last on the event loop's clock."""
         ...
 
-    def start_no_earlier_than(self, utc_ms: int) -> None:
-        """The newest time that the database holds; a clock that is behind it goes on from there, marked guessed."""
+    def start_no_earlier_than(self, utc_ms: int, guess: Guess | None = None) -> None:
+        """The newest time that the database holds; a clock that is behind it goes on from there, marked guessed.
+
+        `guess`: how the life before this one went that never knew the time. It goes on, until it is put right.
+        """
+        ...
+
+    def guess(self) -> Guess | None:
+        """What the next start has to know of this life; None: this one is sure of the time."""
         ...
 
     def off_ms(self) -> int:

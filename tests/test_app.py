@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from gateway import app
+from gateway.clock import iso
 from gateway.cloud.link import CloudLink
 from gateway.model import StoreError, StoreProblem, World
+from gateway.sessions import set_back
 from gateway.site import Circuit, Site, Tariff
 from gateway.store import meta
 from tests.site.clock import SimClock
@@ -39,22 +41,29 @@ class Machine:
         self.state = state
         self.image: dict[str, bytes] = {}
         self.notified: list[str] = []
+        self.epoch_ms, self.booted_s = EPOCH_MS, 0.0
+
+    def off_for(self, seconds: float, *, power: bool) -> None:
+        """No gateway runs for a while; `power`: the machine is off, and has only just started then."""
+        self.epoch_ms += round(seconds * 1000)
+        self.booted_s = 0.0 if power else self.booted_s - seconds
 
     def run(
         self, house: Site, seconds: float, *, full: Sequence[tuple[float, float]] = (), wrong_by_ms: int = 0,
-        acts: Sequence[tuple[float, Callable[[SimClock, Disk], None]]] = (),
+        acts: Sequence[tuple[float, Callable[[SimClock, Disk], None]]] = (), killed: bool = False,
     ) -> None:  # fmt: skip
-        """Start, live for a while, end cleanly. `full`: from when to when the disk takes nothing, seconds.
+        """Start, live for a while, end cleanly or be killed. `full`: from when to when the disk takes nothing, seconds.
 
         The clock is wrong at first; `acts` come at seconds of that life.
         """
         disk = Disk(self.image)
+        epoch_ms = self.epoch_ms
 
         async def live() -> None:
             loop = asyncio.get_running_loop()
             assert isinstance(loop, SimLoop)
             network = Network(loop, 1)
-            clock = SimClock(loop, EPOCH_MS, wrong_by_ms)
+            clock = SimClock(loop, epoch_ms, wrong_by_ms, self.booted_s)
             for at_s, act in acts:
                 loop.call_later(at_s, act, clock, disk)
             world = World(
@@ -65,6 +74,8 @@ class Machine:
                 loop.call_later(at_s, setattr, disk, "full", takes_nothing)
             task = asyncio.create_task(app.run(app.Config(house, self.state, None), world))
             await asyncio.wait([task], timeout=seconds)
+            if killed:
+                self.image = disk.stop()
             task.cancel()
             try:
                 await task
@@ -73,8 +84,16 @@ class Machine:
 
         with asyncio.Runner(loop_factory=SimLoop) as runner:
             runner.run(live())
-        self.image = disk.stop()
+        self.image = self.image if killed else disk.stop()
         disk.close()
+        self.off_for(seconds, power=False)
+
+    def told(self, sql: str) -> list[Any]:
+        """What is on the disk."""
+        disk = Disk(self.image)
+        rows = disk.connect(self.state / "billing.db").execute(sql).fetchall()
+        disk.close()
+        return rows
 
 
 def _no_socket(network: Network) -> Any:
@@ -219,3 +238,96 @@ def test_a_full_disk_keeps_the_guess_until_it_takes_the_right_time(machine: Mach
     machine.run(site(), 800, wrong_by_ms=-3_600_000, acts=acts)
     assert seen == [-3_600_000, 0]
     assert sum(line.startswith("READY=1") for line in machine.notified) <= 4
+
+
+WRONG_MS = pytest.mark.parametrize("wrong_by_ms", [-200 * 86_400_000 - 123_456, -2_345_678, 3_456_789, 21 * 86_400_000])
+
+
+@WRONG_MS
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "ended"])
+def test_what_an_earlier_life_stamped_by_a_guess_is_put_right_before_the_parts_begin(
+    machine: Machine, capsys: pytest.CaptureFixture[str], wrong_by_ms: int, killed: bool
+) -> None:
+    """A time server answered while no gateway was there: 200 days behind were settled as an absence of 200 days."""
+    machine.run(site(), 1000, wrong_by_ms=wrong_by_ms, killed=killed)
+    machine.off_for(100, power=False)
+    machine.notified.clear()
+    capsys.readouterr()
+    seen: list[int] = []
+    act = (0.5, lambda clock, _: seen.append(clock.utc_ms() - clock.true_ms()))
+    machine.run(site(), 100, acts=[act])
+    words = [line.split("\n")[0] for line in machine.notified if "WATCHDOG" not in line]
+    assert (seen, words) == ([0], ["READY=1", "STOPPING=1"]), "the wallboxes connect once"
+    [told] = [line for line in capsys.readouterr().out.splitlines() if "clock_" in line]
+    assert f"delta_ms={-wrong_by_ms}" in told
+    assert f"since={iso(EPOCH_MS + wrong_by_ms)}" in told
+    assert "estimated" not in told
+    ks = [k for (k,) in machine.told("SELECT k FROM interval WHERE result IS NULL OR json_extract(result, '$.shares')")]
+    assert len(ks) < 10
+    assert machine.told("SELECT value FROM meta WHERE key = 'guess'") == [("",)]
+    told_ms = machine.told("SELECT value FROM meta WHERE key = 'newest_ms'")[0][0]
+    assert int(told_ms) == EPOCH_MS + 1_100_000
+
+
+@WRONG_MS
+@pytest.mark.parametrize("power", [False, True])
+def test_a_guess_that_the_next_life_shares_is_put_right_with_it_as_a_whole(
+    machine: Machine, capsys: pytest.CaptureFixture[str], wrong_by_ms: int, power: bool
+) -> None:
+    machine.run(site(), 1000, wrong_by_ms=wrong_by_ms, killed=True)
+    machine.off_for(100, power=power)
+    capsys.readouterr()
+    machine.run(site(), 100, wrong_by_ms=wrong_by_ms, acts=[(20.0, lambda clock, _: clock.set_right(wrong_by_ms))])
+    [told] = [line for line in capsys.readouterr().out.splitlines() if "clock_" in line]
+    assert f"delta_ms={-wrong_by_ms}" in told
+    assert f"since={iso(EPOCH_MS + wrong_by_ms)}" in told
+
+
+@pytest.mark.parametrize(("off_ms", "whole"), [(25_000, False), (27_000, True)])
+def test_what_a_good_clock_without_a_time_server_has_drifted_by_moves_no_earlier_life(
+    machine: Machine, capsys: pytest.CaptureFixture[str], off_ms: int, whole: bool
+) -> None:
+    """Three days, and 26 s: every boundary of them would have become an estimate."""
+    machine.run(site(), 1000, wrong_by_ms=off_ms, killed=True)
+    machine.off_for(3 * 86_400 - 1000, power=False)
+    capsys.readouterr()
+    machine.run(site(), 100)
+    [told] = [line for line in capsys.readouterr().out.splitlines() if "clock_" in line]
+    assert f"delta_ms={-off_ms}" in told
+    assert (f"since={iso(EPOCH_MS + off_ms)}" in told) == whole
+
+
+def test_a_full_disk_at_a_start_that_knows_the_time_keeps_the_guess_of_before_until_it_takes_it(
+    machine: Machine,
+) -> None:
+    machine.run(site(), 1000, wrong_by_ms=-3_600_000, killed=True)
+    machine.off_for(100, power=False)
+    seen: list[int] = []
+
+    def note(clock: SimClock, _: Disk) -> None:
+        seen.append(clock.utc_ms() - clock.true_ms())
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError(StoreProblem.FULL, "disk full")
+
+    with pytest.MonkeyPatch.context() as broken:
+        whole = set_back.put_right
+        broken.setattr(set_back, "put_right", refuse)
+        mend = lambda *_: broken.setattr(set_back, "put_right", whole)  # noqa: E731
+        machine.run(site(), 300, acts=[(1.0, note), (20.0, mend), (200.0, note)])
+    assert seen == [-3_600_000, 0]
+
+
+def test_hours_before_a_power_cut_may_be_an_absence_and_are_told(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody can say whether the first start was behind by them: nothing is moved, and somebody is told."""
+    machine.run(site(), 1000, wrong_by_ms=-2_345_678, killed=True)
+    machine.off_for(100, power=True)
+    capsys.readouterr()
+    machine.run(site(), 100)
+    [told] = [line for line in capsys.readouterr().out.splitlines() if "clock_" in line]
+    assert "clock_unconfirmed" in told
+    assert f"since={iso(EPOCH_MS - 2_345_678)}" in told
+    machine.run(site(), 100)
+    assert "clock_" not in capsys.readouterr().out, "once"

@@ -29,7 +29,7 @@ PARTS: tuple[tuple[str, ...], ...] = (
 )
 """The parts, from the ground up. Those of one level never import one another."""
 
-TOP = ("app", "cli", "command", "events", "world", "__main__")
+TOP = ("app", "cli", "command", "events", "right_time", "world", "__main__")
 
 PURE_BY_DESIGN = (
     "ocpp/frames.py", "ocpp/relay.py", "ocpp/v16.py", "ocpp/offline.py", "ocpp/profiles.py", "ocpp/upstreams.py",

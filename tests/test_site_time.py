@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.clock import RealClock
-from gateway.model import Stamp, TimeQuality
+from gateway.model import Guess, Stamp, TimeQuality
 from gateway.site_time import STANDS_STILL_MS, Look, SiteTime
 
 GUESSED, RTC, NTP = TimeQuality.GUESSED, TimeQuality.RTC, TimeQuality.NTP
@@ -18,13 +18,27 @@ class Machine:
 
     def __init__(self, wall_ms: int, quality: TimeQuality) -> None:
         self.wall_ms, self.up_ms, self.quality = wall_ms, 5_000, quality
+        self.boot = "first"
 
     def __call__(self) -> Look:
-        return Look(self.wall_ms, self.up_ms, self.quality)
+        return Look(self.wall_ms, self.up_ms, self.quality, self.boot)
+
+    def off_for(self, ms: int, *, battery: bool = True) -> None:
+        """The power fails; a clock with a battery goes on."""
+        self.wall_ms += ms if battery else 0
+        self.up_ms, self.boot = 20_000, self.boot + " and again"
+        self.wall_ms += self.up_ms
 
     def run(self, ms: int) -> None:
         self.wall_ms += ms
         self.up_ms += ms
+
+
+def again(machine: Machine, newest_ms: int, guess: Guess | None) -> RealClock:
+    """The next process on this machine."""
+    clock = RealClock(machine)
+    clock.start_no_earlier_than(newest_ms, guess)
+    return clock
 
 
 def started(wall_ms: int, quality: TimeQuality, newest_ms: int = NOW) -> tuple[Machine, RealClock]:
@@ -69,6 +83,9 @@ def test_a_clock_that_is_set_while_the_gateway_runs_is_believed() -> None:
     assert (clock.now(), clock.off_ms()) == (Stamp(NOW + 60_000, GUESSED), 60_000 - 3 * DAY)
     clock.put_right()
     assert (clock.now(), clock.off_ms()) == (Stamp(NOW + 3 * DAY, RTC), 0)
+    guess = clock.guess()
+    assert guess is not None
+    assert guess.since.utc_ms == NOW + 3 * DAY - 60_000, "what was moved waits for a time server too"
 
 
 def test_a_guess_that_was_right_to_seconds_is_followed_at_once() -> None:
@@ -125,3 +142,155 @@ def test_no_sequence_of_settings_makes_time_go_backwards_or_stand_still_for_long
             last_ms = now_ms
         machine.run(STANDS_STILL_MS)
         assert time.now(machine()).utc_ms > last_ms
+
+
+WRONG_MS = pytest.mark.parametrize("wrong_ms", [-9_000 * DAY, -200 * DAY, -40 * 60_000, 50 * 60_000, 21 * DAY])
+
+
+@WRONG_MS
+def test_a_guess_outlives_its_process_and_the_next_one_knows_to_the_millisecond_how_far_it_was_off(
+    wrong_ms: int,
+) -> None:
+    """A time server answered while no gateway was there. It used to look like an absence of 200 days."""
+    machine, clock = started(NOW + wrong_ms, RTC, newest_ms=0)
+    began = clock.now()
+    machine.run(600_000)
+    newest_ms, guess = clock.now().utc_ms, clock.guess()
+    assert guess is not None
+    assert guess.since == began == Stamp(NOW + wrong_ms, RTC)
+    machine.run(90_000)
+    machine.wall_ms, machine.quality = machine.wall_ms - wrong_ms, NTP
+    clock = again(machine, newest_ms, guess)
+    assert clock.off_ms() == wrong_ms
+    assert clock.now() == Stamp(NOW + wrong_ms + 690_000, GUESSED)
+    kept = clock.guess()
+    assert kept is not None
+    assert (kept.since, kept.estimated) == (began, False)
+    clock.put_right()
+    assert (clock.now(), clock.off_ms(), clock.guess()) == (Stamp(NOW + 690_000, NTP), 0, None)
+
+
+@pytest.mark.parametrize("power", [False, True])
+@WRONG_MS
+def test_a_guess_that_the_next_start_cannot_put_right_either_waits(wrong_ms: int, power: bool) -> None:
+    """Over a power cut a clock with a battery goes on, wrong by as much as it was."""
+    machine, clock = started(NOW + wrong_ms, RTC, newest_ms=0)
+    began, guess = clock.now(), clock.guess()
+    machine.run(600_000)
+    newest_ms = clock.now().utc_ms
+    machine.run(10_000)
+    if power:
+        machine.off_for(90_000)
+    clock = again(machine, newest_ms, guess)
+    assert clock.now().quality is RTC, "as far as anybody knows it is right"
+    assert clock.off_ms() == 0
+    machine.run(60_000)
+    machine.wall_ms, machine.quality = machine.wall_ms - wrong_ms, NTP
+    assert clock.off_ms() == wrong_ms
+    kept = clock.guess()
+    assert kept is not None
+    assert (kept.since, kept.estimated) == (began, False)
+
+
+def test_a_start_without_a_battery_goes_on_by_the_guess_of_before_where_the_machine_ran_on() -> None:
+    """By the newest on disk alone it lost the time in between, and could not be put right as a whole."""
+    machine, clock = started(NOW - 300 * DAY, GUESSED)
+    machine.run(60_000)
+    newest_ms, guess = clock.now().utc_ms, clock.guess()
+    machine.run(45_000)
+    clock = again(machine, newest_ms, guess)
+    assert clock.now() == Stamp(NOW + 105_000, GUESSED)
+    machine.wall_ms = NOW + 2 * DAY
+    assert clock.off_ms() == NOW + 105_000 - (NOW + 2 * DAY), "somebody has set it"
+    kept = clock.guess()
+    assert kept is not None
+    assert kept.since.utc_ms == NOW
+
+
+def test_a_start_without_a_battery_after_a_power_cut_begins_a_guess_of_its_own() -> None:
+    machine, clock = started(NOW - 300 * DAY, GUESSED)
+    machine.run(60_000)
+    newest_ms, guess = clock.now().utc_ms, clock.guess()
+    machine.off_for(45_000, battery=False)
+    clock = again(machine, newest_ms, guess)
+    assert clock.now() == Stamp(NOW + 60_000, GUESSED)
+    kept = clock.guess()
+    assert kept is not None
+    assert kept.since.utc_ms == NOW + 60_000
+
+
+@pytest.mark.parametrize(
+    ("wrong_ms", "never", "estimated"),
+    [
+        (-200 * DAY, True, True), (-200 * DAY, False, False), (-DAY // 2, True, False), (-DAY // 2, False, False),
+        (DAY // 2, False, True), (50 * 60_000, True, True),
+    ],
+)  # fmt: skip
+def test_after_a_power_cut_what_cannot_be_an_absence_lies_right_before_the_start_of_the_machine(
+    wrong_ms: int, never: bool, estimated: bool
+) -> None:
+    """How long the power was off is known to nobody. A house that has known the time may have been off for months."""
+    machine, clock = started(NOW + wrong_ms, RTC, newest_ms=0)
+    guess = clock.guess()
+    assert guess is not None
+    guess = guess._replace(never=never)
+    machine.run(600_000)
+    newest_ms = clock.now().utc_ms
+    machine.off_for(90_000)
+    machine.wall_ms, machine.quality = machine.wall_ms - wrong_ms, NTP
+    clock = again(machine, newest_ms, guess)
+    if not estimated:
+        assert (clock.off_ms(), clock.guess()) == (0, None)
+        assert clock.now() == Stamp(machine.wall_ms, NTP)
+        return
+    assert clock.off_ms() == wrong_ms - 90_000, "it was off for 90 s, and then 20 s on until now"
+    kept = clock.guess()
+    assert kept is not None
+    assert (kept.since, kept.estimated) == (guess.since, True)
+
+
+def test_a_clock_that_knows_the_time_is_no_guess_and_one_that_loses_it_becomes_one() -> None:
+    machine, clock = started(NOW, NTP)
+    assert clock.guess() is None
+    machine.run(1_000)
+    machine.quality = RTC
+    assert clock.now() == Stamp(NOW + 1_000, RTC)
+    guess = clock.guess()
+    assert guess is not None
+    assert guess.since == Stamp(NOW + 1_000, RTC)
+    machine.quality = NTP
+    assert clock.now().quality is NTP
+    assert clock.guess() is None
+
+
+def test_where_nobody_knows_which_start_of_the_machine_it_is_the_newest_on_disk_counts() -> None:
+    machine, clock = started(NOW - 200 * DAY, RTC, newest_ms=0)
+    machine.boot = ""
+    guess = clock.guess()
+    assert guess is not None
+    assert guess.machine_boot == ""
+    machine.run(600_000)
+    machine.wall_ms, machine.quality = machine.wall_ms + 200 * DAY, NTP
+    clock = again(machine, NOW - 200 * DAY + 100_000, guess._replace(never=True))
+    assert clock.off_ms() == -200 * DAY - 500_000
+
+
+def test_a_young_house_whose_clock_jumped_by_days_over_a_power_cut_waits_for_the_right_time_as_a_whole() -> None:
+    """Seed 80065: 2 days behind, then half an hour, and a time server answered the second start only."""
+    machine, clock = started(NOW - 2 * DAY, RTC, newest_ms=0)
+    guess = clock.guess()
+    assert guess is not None
+    machine.run(600_000)
+    newest_ms = clock.now().utc_ms
+    machine.off_for(10_000)
+    machine.wall_ms += 2 * DAY - 1_800_000
+    clock = again(machine, newest_ms, guess._replace(never=True))
+    assert clock.off_ms() == 1_800_000 - 2 * DAY - 10_000
+    clock.put_right()
+    assert (clock.now(), clock.off_ms()) == (Stamp(machine.wall_ms, RTC), 0)
+    machine.run(60_000)
+    machine.wall_ms, machine.quality = machine.wall_ms + 1_800_000, NTP
+    assert clock.off_ms() == -1_800_000
+    kept = clock.guess()
+    assert kept is not None
+    assert (kept.since.utc_ms, kept.estimated) == (NOW - 1_800_000 + 10_000, True), "where the first start was moved to"

@@ -17,13 +17,11 @@ from gateway.energy.intervals import boundary_of
 from gateway.energy.tariff import interval_of
 from gateway.model import Connection, Event, Severity, TimeQuality
 from gateway.sessions.clock_watch import Step, move_row
+from gateway.site_time import NEVER_MS
 from gateway.store import chargers, intervals, journal, meta, readings, sessions
 
 STEPS = "clock_steps"
 KEPT_STEPS = 20
-NEVER_MS = 86_400_000
-"""A house that never knew the time has only lived through what it counted: what a larger step jumps over never was."""
-
 MAX_NAMED = 500
 """Sessions that one event names; more would have to begin before the time is known."""
 

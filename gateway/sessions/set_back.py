@@ -1,26 +1,26 @@
 """Puts the time right between two lives of the parts, in one transaction: a guess was off by more than seconds.
 
-What was stamped since this life began is moved by the difference. Where the clock was ahead, so is what an earlier
-start stamped with a time that has not come yet, and quarter hours that have not come are withdrawn: one that was told
-already is told once more, without what was moved away, its version is remembered, and it is settled anew when it comes
-(docs/decisions/0008).
+What was stamped since the guess began is moved by the difference, also what was before a kill or a power cut. Where the
+clock was ahead, so is what an earlier start stamped with a time that has not come yet, and quarter hours that have not
+come are withdrawn: one that was told already is told once more, without what was moved away, its version is remembered,
+and it is settled anew when it comes (docs/decisions/0008).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.clock import iso
 from gateway.energy.intervals import boundary_of
 from gateway.energy.tariff import interval_of
 from gateway.model import Connection, Event, Severity, Stamp, TimeQuality
-from gateway.sessions import notices
+from gateway.sessions import guesses, notices
 from gateway.sessions.clock_watch import Step
 from gateway.sessions.quarters import Handed, Quarters
-from gateway.sessions.restamping import MAX_NAMED, NEVER_MS, Restamped, restamp, step_event
-from gateway.site_time import UNSURE
-from gateway.store import intervals, journal, meta, outbox, readings
+from gateway.sessions.restamping import MAX_NAMED, Restamped, restamp, step_event
+from gateway.site_time import NEVER_MS, UNSURE
+from gateway.store import intervals, meta, outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +33,70 @@ class _SetBack:
     """The newest number of the billing lane: the cloud knows the withdrawn rows by it."""
 
 
-def put_right(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, off_ms: int) -> tuple[Step, Event]:
-    """The time of the life that began with `began` was ahead by `off_ms` (negative: behind); it is `right` now.
+def put_right(
+    db: Connection, quarters: Quarters, began: Stamp, right: Stamp, off_ms: int, *, exact: bool = True
+) -> tuple[Step, Event]:
+    """The time of what was stamped since `began` was ahead by `off_ms` (negative: behind); it is `right` now.
 
-    Returns how to move what is still in memory, and what the cloud is told.
+    Not `exact`: the life that began then ended with the machine, and how long that was off is not known; what is moved
+    stays guessed. Returns how to move what is still in memory, and what the cloud is told.
     """
     ahead = off_ms > 0
     before = began.quality if ahead or began.quality in UNSURE else TimeQuality.GUESSED
+    after = right.quality if exact else TimeQuality.GUESSED
     since_ms, beyond_ms = (began.utc_ms, right.utc_ms) if ahead else (_unsure_since_ms(db, began, -off_ms), None)
-    step = Step(-off_ms, before, right.quality, since_ms, right.utc_ms + off_ms, beyond_ms)
+    step = Step(-off_ms, before, after, since_ms, right.utc_ms + off_ms, beyond_ms)
     if ahead:
         event = _set_back_event(began, right, off_ms, _go_back(db, quarters, began, right, step))
     else:
         event = step_event(step, right.utc_ms, restamp(db, step, right.utc_ms))
+    guesses.remember(db, None)
+    event = event if exact else _estimated(event)
     notices.append(db, quarters.who, quarters.random, right, event)
     return step, event
 
 
 def _unsure_since_ms(db: Connection, began: Stamp, ahead_ms: int) -> int:
-    """From when on what was stamped is moved forwards: from the begin of this life.
+    """From when on what was stamped is moved forwards: from the begin of this guess.
 
     A house that never knew the time, and is younger than a day by its own clock, moves whole: its clock was never set,
     and went on from one start to the next.
     """
-    oldest_ms = min((at_ms for at_ms in (readings.oldest_kept_ms(db), journal.oldest_ms(db)) if at_ms), default=0)
-    young = began.utc_ms - oldest_ms <= NEVER_MS < ahead_ms
-    never = young and oldest_ms > 0 and not meta.sure_before(db, began.utc_ms)
-    return min(oldest_ms, began.utc_ms) if never else began.utc_ms
+    never_ms = guesses.never_since_ms(db, began.utc_ms) if ahead_ms > NEVER_MS else None
+    return began.utc_ms if never_ms is None else min(never_ms, began.utc_ms)
+
+
+def _estimated(event: Event) -> Event:
+    """Nobody knows for how long the machine was off: what is moved lies before this start, and stays a guess."""
+    return replace(
+        event, cause=f"{event.cause}; for how long the machine was off is not known",
+        next_step="times of before this start are estimated: check the sessions named here; see to the machine's clock",
+        severity=Severity.WARNING, data={**event.data, "estimated": True},
+    )  # fmt: skip
 
 
 def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, step: Step) -> _SetBack:
     restamped = restamp(db, step, right.utc_ms)
-    withdrawn = _withdraw(db, quarters, interval_of(right.utc_ms), right)
-    _begin_where_this_start_did(db, interval_of(step.moved_ms(began.utc_ms)), withdrawn)
+    began_k, first_k = interval_of(step.moved_ms(began.utc_ms)), interval_of(right.utc_ms)
+    oldest = intervals.oldest(db)
+    whole = oldest is not None and _later_than_it_was(db, oldest, began, step)
+    if whole and oldest is not None:
+        first_k = min(first_k, oldest)
+    withdrawn = _withdraw(db, quarters, first_k, right, whole=whole)
+    _begin_where_this_start_did(db, began_k, withdrawn)
     meta.put(db, "newest_ms", str(right.utc_ms))
     return _SetBack(restamped, withdrawn.span if withdrawn else None, outbox.head(db, quarters.who, "billing"))
+
+
+def _later_than_it_was(db: Connection, oldest_k: int, began: Stamp, step: Step) -> bool:
+    """The house began with this guess less than a day ago, with a quarter hour that lies before the oldest on disk.
+
+    All of them begin anew then, also those that have come meanwhile: what flowed before them would stand in none.
+    """
+    assert step.until_ms is not None
+    young = step.until_ms - began.utc_ms <= NEVER_MS and oldest_k >= interval_of(began.utc_ms) - 1
+    moved = oldest_k > interval_of(step.moved_ms(began.utc_ms))
+    return young and moved and not intervals.is_closed(db, oldest_k, interval_of(step.until_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +106,10 @@ class _Withdrawn:
     rules: int | None
 
 
-def _withdraw(db: Connection, quarters: Quarters, first_k: int, right: Stamp) -> _Withdrawn | None:
+def _withdraw(db: Connection, quarters: Quarters, first_k: int, right: Stamp, *, whole: bool) -> _Withdrawn | None:
+    """Take back the quarter hours since `first_k`; where not `whole`, that one has begun."""
     rows = intervals.from_k(db, first_k)
-    if not rows or rows[-1].k == first_k:
+    if not rows or (rows[-1].k == first_k and not whole):
         return None
     received = next(((row.k, Handed.load(row.handed)) for row in rows if row.handed is not None), None)
     for row in rows:
@@ -88,7 +118,7 @@ def _withdraw(db: Connection, quarters: Quarters, first_k: int, right: Stamp) ->
     if received is not None:
         _give_back(db, quarters, *received)
     intervals.withdraw(db, first_k)
-    if rows[0].k == first_k:
+    if rows[0].k == first_k and not whole:
         intervals.add_boundary(db, first_k, rows[0].boundary, rows[0].rules)  # it has begun, and not ended
     return _Withdrawn((first_k, rows[-1].k + 1), tuple(rows[-1].boundary), rows[0].rules)
 

@@ -94,6 +94,12 @@ def newest(db: Connection) -> int | None:
     return row[0] if row else None
 
 
+def oldest(db: Connection) -> int | None:
+    """The interval with which the house began."""
+    row = db.execute("SELECT min(k) FROM interval").fetchone()
+    return row[0] if row else None
+
+
 def newest_settled(db: Connection) -> int | None:
     """The newest interval that has a split."""
     row = db.execute("SELECT k FROM interval WHERE version > 0 ORDER BY k DESC LIMIT 1").fetchone()

@@ -18,6 +18,10 @@ from simulators.judge.wire import Frame, Traffic, frame
 Row = tuple[Any, ...]
 
 
+DAY_MS = 86_400_000
+UNWRITTEN_MS = 360_000
+"""The newest time is written at least every five minutes."""
+
 CLOCK_FOLLOWS_MS = 60_000
 """So long after a time server has answered every part of the gateway goes by it: it looks twice a minute."""
 
@@ -181,8 +185,9 @@ class Evidence:
     def wrong_times(self) -> list[tuple[int, int]]:
         """From when to when the gateway's machine had a wrong time, and until all of it went by the right one."""
         dead = [death.at_ms for death in self.told("gateway_killed")]
+        first_ms = self.unknowable[0]
         return [
-            (max((at_ms for at_ms in dead if at_ms <= since), default=since), until + CLOCK_FOLLOWS_MS)
+            (max((at_ms for at_ms in dead if at_ms <= since), default=min(since, first_ms)), until + CLOCK_FOLLOWS_MS)
             for _, since, until in self.spans("clock_wrong", "clock_right", "")
         ]
 
@@ -202,21 +207,47 @@ class Evidence:
 
     @cached_property
     def _lost_ms(self) -> list[int]:
-        """What a start with a right clock cannot know: how long the one before it, which was ahead, has been over.
+        """What a start with a right clock cannot know: for how long the machine was off before it.
 
-        What that one stamped is put before the new start, later than it was by as much (docs/decisions/0008).
+        What the life before had stamped, ahead or long ago, is put before the new start: later than it was by as much
+        (docs/decisions/0008). Where the machine ran on, and only the gateway was killed, its clock knows.
         """
         lost: list[int] = []
-        before_ms, died = 0, False
+        before_ms = 0
+        died_ms: int | None = None
         for occurrence in self.told("clock_reads", "gateway_killed"):
             if occurrence.what == "gateway_killed":
-                died = True
+                if died_ms is None and occurrence.data.get("power", False):
+                    died_ms = occurrence.at_ms
                 continue
             off_ms = int(occurrence.data["off_ms"])
-            if died and before_ms > off_ms > 0:
-                lost.append(before_ms - off_ms)
-            before_ms, died = off_ms, False
+            one_side = off_ms > 0 if before_ms > 0 else off_ms < 0
+            later_ms = before_ms - off_ms
+            if died_ms is not None and one_side and 0 < later_ms <= occurrence.at_ms - died_ms + UNWRITTEN_MS:
+                lost.append(later_ms)
+            before_ms, died_ms = off_ms, None
         return lost
+
+    @cached_property
+    def unknowable(self) -> tuple[int, int]:
+        """From when the house began as far as its gateway can know, to when that knew the time.
+
+        Where the clock of the first start was behind by less than a day, and its power failed, the next one, which
+        knows the time, finds on its disk what an absence after a first start with a right clock leaves there: both
+        houses are the same to it, and what that start has stamped stays where it is. Elsewhere the span is empty.
+        """
+        began_ms = self.lives[0][0]
+        behind_ms, power = 0, False
+        for occurrence in self.told("clock_reads", "gateway_killed"):
+            if occurrence.what == "gateway_killed":
+                power = power or bool(occurrence.data.get("power", False))
+                continue
+            off_ms = int(occurrence.data["off_ms"])
+            if abs(off_ms) <= self.stated_ms:
+                absence = power and -DAY_MS < behind_ms < 0
+                return (began_ms + behind_ms, occurrence.at_ms) if absence else (began_ms, began_ms)
+            behind_ms, power = off_ms, False
+        return began_ms, began_ms
 
     def silent_at(self, meter: str, at_ms: int) -> bool:
         """The meter gave nothing that could be believed just then."""

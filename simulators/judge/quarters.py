@@ -114,7 +114,7 @@ def _closes(evidence: Evidence, body: Body, notes: Notes) -> None:
         return
     marked = [share["participant"] for share in body["shares"] if share["estimated"]]
     notes.expect(
-        len(marked) == (len(body["shares"]) if lacking else 0),
+        len(marked) == (len(body["shares"]) if lacking and not _before_the_first(evidence, body) else 0),
         f"{name}: {', '.join(marked) or 'nobody'} is marked as estimated, {', '.join(lacking) or 'nothing'} is missing",
     )
     _balance(evidence.place, body, lacking, name, notes)
@@ -131,6 +131,18 @@ def _closes(evidence: Evidence, body: Body, notes: Notes) -> None:
     )
     for share in body["shares"]:
         _share(evidence, body, share, lacking, name, notes)
+
+
+def _before_the_first(evidence: Evidence, body: Body) -> bool:
+    """The house began in it, and its first registers lie behind it: that start had a wrong clock, and was cut short.
+
+    They are put right before the next start, later by as long as the machine was off (`Evidence.shown_ms`).
+    """
+    began_ms = evidence.lives[0][0]
+    read = [stated for side in ("at_start", "at_end") for stated in body[side].values() if stated is not None]
+    holds = [share for share in body["shares"] if share["wh"]]
+    first = body["k"] == began_ms // QUARTER_MS and evidence.had_wrong_time(began_ms, began_ms)
+    return first and not (read or holds or body.get("begins") or body["consumption_wh"])
 
 
 def _unsettled(evidence: Evidence, body: Body, lacking: list[str], name: str, notes: Notes) -> None:

@@ -96,10 +96,10 @@ def sessions(evidence: Evidence) -> list[Session]:
 def interval_versions(evidence: Evidence, *, before_the_house: bool = False) -> dict[int, list[Body]]:
     """The versions of each quarter hour, by k, oldest version first; none that only a wrong clock told of.
 
-    `before_the_house`: with those that a clock told of that was years behind.
+    `before_the_house`: with those that a clock told of that was years behind, and was found out.
     """
     wrong = bool(evidence.told("clock_wrong")) and not before_the_house
-    first_k = evidence.lives[0][0] // QUARTER_MS if wrong else 0
+    first_k = evidence.unknowable[0] // QUARTER_MS if wrong else 0
     found = {k: ordered for k, ordered in _versions(evidence, _withdrawals(evidence)).items() if k >= first_k}
     if not found:
         raise NoEvidenceError("the cloud holds no quarter hour")

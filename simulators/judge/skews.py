@@ -199,6 +199,9 @@ class ServedLog:
             self._skew(meter, register, value, boundary * QUARTER_MS, notes)
             for value, boundary in zip((before, after), ks, strict=True)
         ]
+        since_ms, until_ms = self._evidence.unknowable
+        if any(since_ms <= boundary * QUARTER_MS < until_ms for boundary in ks):
+            return None  # the meter has served it, at another time than its gateway can know
         column = 0 if register == "import_wh" else 1
         truths = [self._true.get((meter, boundary * QUARTER_MS)) for boundary in ks]
         if None in skews or not notes.expect(

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model import ConnectorRef, Event, Reading, Stamp, TimeQuality, World
+from gateway.model import ConnectorRef, Event, Guess, Reading, Stamp, TimeQuality, World
 from gateway.records.signing import FileSigner
 from gateway.sessions.acts import Acts
 from gateway.sessions.settlement import Settlement
@@ -87,8 +87,11 @@ class ManualClock:
     def put_right(self) -> None:
         raise AssertionError("it is never wrong")
 
-    def start_no_earlier_than(self, utc_ms: int) -> None:
+    def start_no_earlier_than(self, utc_ms: int, guess: Guess | None = None) -> None:
         self.now_ms = max(self.now_ms, utc_ms)
+
+    def guess(self) -> None:
+        return None
 
     async def sleep(self, site_s: float) -> None:
         raise AssertionError("the sessions wait on events")

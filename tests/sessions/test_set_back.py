@@ -21,12 +21,12 @@ GUESSED, RTC, NTP = TimeQuality.GUESSED, TimeQuality.RTC, TimeQuality.NTP
 DAY = 86_400_000
 
 
-async def _set_back(house: Any, began: Stamp, back_ms: int) -> None:
-    """What the application does between two lives of its parts."""
+async def _set_back(house: Any, began: Stamp, back_ms: int, *, exact: bool = True) -> None:
+    """What the application does between two lives of its parts, or before the first of a start."""
     house.clock.step(-back_ms)
     house.clock.quality = NTP
     right, quarters = house.clock.now(), Quarters(house.site, house.who, house.world.random)
-    _, event = await house.db.run(lambda db: put_right(db, quarters, began, right, back_ms))
+    _, event = await house.db.run(lambda db: put_right(db, quarters, began, right, back_ms, exact=exact))
     house.events.append(event)
 
 
@@ -406,3 +406,41 @@ async def test_a_step_that_moved_a_start_is_no_step_since_that_start(house: Any,
     await _set_back(house, began, -68_000)
     seen_ms = start_ms + (68_000 if moved else 0)
     assert await house.db.run(lambda db: steps_since(db, seen_ms)) == [68_000] * steps
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["the machine ran on", "its power failed"])
+@pytest.mark.parametrize("off_ms", [-200 * DAY, -40 * 60_000, 50 * 60_000, 21 * DAY])
+async def test_a_guess_that_ended_with_its_process_is_put_right_as_a_whole(
+    house: Any, off_ms: int, exact: bool
+) -> None:
+    """Also what lies in the past already, of a clock that was 50 min ahead an hour ago. After a power cut it stays a
+    guess: for how long the machine was off is not known."""
+    house.clock.quality = RTC
+    began: Stamp = house.clock.now()
+    async with house.running():
+        await house.boundary("09:15:00")
+        await house.start(1)
+        await house.until("SELECT count(*) FROM session", 1)
+        await house.boundary("09:30:00", **_registers(1))
+        await house.until("SELECT count(*) FROM interval WHERE version = 0", 1)
+    [[first_ms]] = await house.rows("SELECT begin_ms FROM session")
+    house.clock.now_ms += 3_600_000
+    await _set_back(house, began, off_ms, exact=exact)
+    [[session, begin_ms, quality]] = await house.rows("SELECT id, begin_ms, begin_q FROM session")
+    assert (begin_ms - first_ms, quality) == (-off_ms, "ntp" if exact else "guessed")
+    [[at_ms, quality]] = await house.rows("SELECT at_ms, ts_q FROM journal")
+    assert (at_ms, quality) == (begin_ms, "ntp" if exact else "guessed")
+    [event] = [event for event in house.events if event.kind in ("clock_step", "clock_set_back")]
+    assert event.data["sessions"] == [session]
+    assert ("estimated" in event.data, "how long the machine was off" in event.cause) == (not exact, not exact)
+    assert [one["data"] for one in await house.bodies("notice.v1")] == [event.data]
+    async with house.running():
+        for number in (2, 3):
+            k = house.clock.now_ms // 900_000 + 1
+            await house.boundary(iso(k * 900_000), **_registers(number))
+        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
+    bodies = await house.bodies("interval.v1")
+    _each_version_once(bodies)
+    newest = {body["k"]: body for body in bodies}
+    flat = sum(share["wh"] for body in newest.values() for share in body["shares"] if share["participant"] == "flat")
+    assert flat == 300, "all of it, once"

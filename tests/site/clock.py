@@ -7,17 +7,22 @@ import itertools
 import os
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
-from gateway.model import Stamp, TimeQuality
+from gateway.model import Guess, Stamp, TimeQuality
 from gateway.site_time import Look, SiteTime
 
 
 class SimClock:
     """Site time = epoch + loop time + offset. The offset can be stepped; monotonic time does not notice."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, epoch_ms: int, wrong_by_ms: int = 0) -> None:
-        self._loop, self._epoch_ms = loop, epoch_ms
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, epoch_ms: int, wrong_by_ms: int = 0, booted_s: float = 0.0,
+        started: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """The machine has been on since `booted_s` (loop time); `started` is called when it has its first time."""
+        self._loop, self._epoch_ms, self._booted_s, self._started = loop, epoch_ms, booted_s, started
         self._offset_ms = wrong_by_ms
         self._quality = TimeQuality.RTC if wrong_by_ms else TimeQuality.SIMULATED
         self._time = SiteTime(self._look())
@@ -62,8 +67,10 @@ class SimClock:
         self._time.put_right(self._look())
 
     def _look(self) -> Look:
-        up_ms = round(self._loop.time() * 1000)
-        return Look(self._epoch_ms + up_ms + self._offset_ms, up_ms, self._quality)
+        at_ms = round(self._loop.time() * 1000)
+        up_ms = at_ms - round(self._booted_s * 1000)
+        on_since = f"on since {self._epoch_ms + at_ms - up_ms}"
+        return Look(self._epoch_ms + at_ms + self._offset_ms, up_ms, self._quality, on_since)
 
     def monotonic(self) -> float:
         return self._loop.time()
@@ -71,9 +78,13 @@ class SimClock:
     def link_s(self, site_s: float) -> float:
         return site_s
 
-    def start_no_earlier_than(self, utc_ms: int) -> None:
+    def start_no_earlier_than(self, utc_ms: int, guess: Guess | None = None) -> None:
         self._read_s = -1.0
-        self._time.start_no_earlier_than(utc_ms, self._look())
+        self._time.start_no_earlier_than(utc_ms, self._look(), guess)
+        self._started()
+
+    def guess(self) -> Guess | None:
+        return self._time.guess(self._look())
 
     async def sleep(self, site_s: float) -> None:
         await asyncio.sleep(site_s)

@@ -117,6 +117,9 @@ class House:
         self.wall_off_ms = wrong_by_ms(first[0].size) if first else 0
         """By how much the machine's clock is wrong when it starts: nobody has compared it yet."""
         self.clock_was_off = False
+        self.switched_on_s: float | None = None
+        """Since when the machine has had power; None: it has none."""
+
         self.boots = 0
         self.failed: BaseException | None = None
 
@@ -296,7 +299,9 @@ class House:
         self.boots += 1
         node = f"gateway-{self.boots}"
         disk = Disk(self.image)
-        clock = SimClock(self.loop, self.plan.start_ms, self.wall_off_ms)
+        if self.switched_on_s is None:
+            self.switched_on_s = self.loop.time()
+        clock = SimClock(self.loop, self.plan.start_ms, self.wall_off_ms, self.switched_on_s, self._tell_clock)
         world = World(
             clock=clock,
             random=Random(f"{self.plan.seed}/{node}"),
@@ -339,6 +344,8 @@ class House:
 
     def kill_gateway(self, *, power: bool) -> None:
         """SIGKILL or power cut: from this moment nothing of the machine runs any more."""
+        if power:
+            self.switched_on_s = None
         machine = self.machine
         if machine is None:
             return

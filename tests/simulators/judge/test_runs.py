@@ -121,6 +121,26 @@ def test_only_what_lacks_a_register_is_estimated(evidence: Evidence) -> None:
     assert any("p1 is marked as estimated, nothing is missing" in text for text in closes(evidence, body))
 
 
+@pytest.mark.parametrize(("what", "wh", "empty"), [("clock_wrong", 0, True), ("clock_wrong", 1, False), ("", 0, False)])
+def test_before_its_first_registers_a_house_whose_clock_was_wrong_has_a_quarter_hour_that_holds_nothing(
+    run: Run, tmp_path: Path, what: str, wh: int, empty: bool
+) -> None:
+    """Seed 80065: the first start was cut short, and its registers lie later by as long as the machine was off."""
+    run.story += [{"t": run.story[0]["t"], "what": what, "off_ms": -7_200_000}] if what else []
+    evidence = Evidence(run.write(tmp_path / "other"))
+    began_k = evidence.lives[0][0] // QUARTER
+    body = interval_versions(evidence)[at("11:30") // QUARTER][-1]
+    unread = dict.fromkeys(body["at_start"])
+    start, end = iso(began_k * QUARTER), iso((began_k + 1) * QUARTER)
+    body |= {"k": began_k, "start": start, "end": end, "at_start": unread, "at_end": unread, "sessions": []}
+    body |= dict.fromkeys(("import_wh", "export_wh", "production_wh", "solar_wh", "unallocated_wh", "imbalance_wh"), 0)
+    body |= {"consumption_wh": wh, "outside": []}
+    for share in body["shares"]:
+        share |= {"wh": 0, "solar_wh": 0, "grid_wh": 0}
+    assert any("nobody is marked as estimated" in text for text in closes(evidence, body)) != empty
+    evidence.close()
+
+
 def carries(*ks: list[list[tuple[int, int, int]] | None]) -> dict[int, list[Body]]:
     """Versions by quarter hour: (before, after, named adjustment) of one participant, None without shares."""
     return {
