@@ -96,6 +96,12 @@ class Evidence:
         """How far a time that the gateway states may lie beside a log: what its clock was stepped by comes on top."""
         return self.slack_ms + int(self.scale.get("clock_off_ms", 0))
 
+    def stepped_ms(self, at_ms: int) -> int:
+        """By how much the gateway's clock may be off just then because somebody set it by seconds."""
+        steps = [told for told in self.told("fault") if told.data["kind"] == "clock_step"]
+        open_ = any(told.at_ms <= at_ms <= told.at_ms + float(told.data["lasts_s"]) * 1000 for told in steps)
+        return int(self.scale.get("clock_off_ms", 0)) if open_ else 0
+
     @cached_property
     def must_show(self) -> bool:
         """A told story must show every rule at work; a seeded watch (`"watch": true`) may have had no occasion."""

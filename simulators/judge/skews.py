@@ -253,7 +253,8 @@ class ServedLog:
         served_ms = fitting[0]
         skew = abs(served_ms - boundary_ms)
         self.largest_ms = max(self.largest_ms, skew)
-        allowed = self._allowed_ms(meter, boundary_ms) + self._evidence.widen_ms + max(map(abs, shown))
+        off_ms = max(map(abs, shown)) + self._evidence.stepped_ms(boundary_ms)
+        allowed = self._allowed_ms(meter, boundary_ms) + self._evidence.widen_ms + off_ms
         notes.expect(skew <= allowed, f"the register of {meter} for {clock} came {skew / 1000:.2f} s late")
         return skew + self._evidence.lied_ms(meter, served_ms)
 

@@ -173,6 +173,13 @@ def late_after_silence(run: Run, late_ms: int) -> None:
     boundary_moves(run, late_ms)
 
 
+def late_by_a_stepped_clock(run: Run, late_ms: int, lasts_s: float = 400.0) -> None:
+    """The same, and somebody had set the gateway's clock by seconds, and set it right again after a while."""
+    run.watch |= {"clock_off_ms": 1500}
+    tell(run, at("12:10"), "fault", kind="clock_step", lasts_s=lasts_s)
+    late_after_silence(run, late_ms)
+
+
 def late_after_start(run: Run, late_ms: int) -> None:
     """The gateway was there again 3 s before the quarter hour."""
     tell(run, at("12:14:50"), "gateway_stopped")
@@ -451,6 +458,11 @@ PAIRS = (
          lambda run: in_real_time(run, 2400), lambda run: in_real_time(run, 2600)),
     Pair("a boundary within 10 s after a silence", ("I7",), "10.70 s late",
          lambda run: late_after_silence(run, 10_500), lambda run: late_after_silence(run, 10_700)),
+    Pair("a boundary within 10 s by a clock that was set by 1.5 s", ("I7",), "12.20 s late",
+         lambda run: late_by_a_stepped_clock(run, 12_000), lambda run: late_by_a_stepped_clock(run, 12_200)),
+    Pair("a boundary within 10 s when the clock is right again", ("I7",), "10.70 s late",
+         lambda run: late_by_a_stepped_clock(run, 10_500, 290.0),
+         lambda run: late_by_a_stepped_clock(run, 10_700, 290.0)),
     Pair("a boundary within 10 s after a start", ("I7",), "7.10 s late",
          lambda run: late_after_start(run, 6_900), lambda run: late_after_start(run, 7_100)),
     Pair("a boundary within 11 s after a start with eight meters", ("I7",), "8.30 s late",
