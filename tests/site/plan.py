@@ -213,13 +213,8 @@ FAMILIES: dict[str, tuple[float, dict[str, tuple[float, float]]]] = {
 A family of its own, so that what is added here leaves the faults of a seed where they were.
 """
 
-FIRST_START_WRONG = 0.06
-"""Of all houses so many begin with a wrong clock, where anything goes wrong at all and nothing ends that first life
-before the clock is put right: what it has stamped is then moved by nobody (decision 8; `--add` has it)."""
-
-DEATHS = ("kill", "kill_at_await", "power_cut", "power_cut_at_write", "clock_wrong")
-PUT_RIGHT_S = 120.0
-"""So much later the clock is right on disk and in memory."""
+FIRST_START_WRONG = 0.05
+"""Of all houses so many begin with a wrong clock, where anything goes wrong at all."""
 
 ALL_KINDS = {
     **FAULT_KINDS,
@@ -264,8 +259,7 @@ def make_plan(seed: int, hours: float, chargers: int, faults_per_hour: float = 4
     faults = _faults(Random(f"{seed}/faults"), boxes, seconds, faults_per_hour)
     for family, (share, kinds) in FAMILIES.items():
         faults += _more_faults(Random(f"{seed}/{family}"), kinds, boxes, seconds, share * faults_per_hour)
-    first_death_s = min((fault.at_s for fault in faults if fault.kind in DEATHS), default=float(seconds))
-    faults += _first_start(Random(f"{seed}/first start"), faults_per_hour, first_death_s)
+    faults += _first_start(Random(f"{seed}/first start"), faults_per_hour)
     return Plan(
         seed, seconds, epoch_ms, house_fuse_a, garage_fuse_a, house_worst_a, boxes, visits, faults, house_fuse, crowded
     )
@@ -373,11 +367,11 @@ def _more_faults(
     return tuple(faults)
 
 
-def _first_start(random: Random, per_hour: float, first_death_s: float) -> tuple[Fault, ...]:
+def _first_start(random: Random, per_hour: float) -> tuple[Fault, ...]:
     """The clock of a new house was never set."""
-    lasts_s = round(random.uniform(*FAMILIES["clock"][1]["clock_wrong"]), 1)
-    if not per_hour or random.random() >= FIRST_START_WRONG or lasts_s + PUT_RIGHT_S >= first_death_s:
+    if not per_hour or random.random() >= FIRST_START_WRONG:
         return ()
+    lasts_s = round(random.uniform(*FAMILIES["clock"][1]["clock_wrong"]), 1)
     return (Fault(0.0, "clock_wrong", lasts_s, "", random.random()),)
 
 
