@@ -97,10 +97,15 @@ class SiteTime:
 
     def now(self, look: Look) -> Stamp:
         """Site time at this look; never less than at an earlier one."""
-        wall_ms, monotonic_ms, quality = look
-        if self._doubted_ms is None and wall_ms >= self._newest_ms and wall_ms - monotonic_ms == self._offset_ms:
+        wall_ms, monotonic_ms, quality, _ = look
+        if (
+            wall_ms - monotonic_ms == self._offset_ms
+            and wall_ms >= self._newest_ms
+            and self._doubted_ms is None
+            and self._unsure == (quality in UNSURE)
+        ):
             # As nearly always: nobody has set the clock since the last look. This is asked some fifty times a second.
-            self._newest_ms, self.off_ms, self._unsure = wall_ms, 0, quality in UNSURE
+            self._newest_ms, self.off_ms = wall_ms, 0
             return Stamp(wall_ms, quality)
         going_on_ms = max(self._newest_ms, monotonic_ms + self._offset_ms)
         if self._doubted_ms is not None and not self._proven(look, self._doubted_ms):
