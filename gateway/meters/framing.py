@@ -53,9 +53,9 @@ class SerialFraming(FramerRTU):
         """What `data` begins with: the bytes that are used up, and the reply, if it is one of unit `exp_devid`."""
         size = len(data) - AROUND
         if size > 0 and data[0] == exp_devid and data[1] in REPLIES and data[2] == size:
-            registers = _registers(data)
-            if registers is not None:
-                return len(data), REPLIES[data[1]](exp_devid, registers=registers)
+            reply = _whole(data)
+            if reply is not None:
+                return len(data), reply
         return super().handleFrame(data, exp_devid, exp_tid)
 
 
@@ -66,8 +66,8 @@ def _request(unit: int, function: int, address: int, count: int) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _registers(frame: bytes) -> tuple[int, ...] | None:
-    """What a whole reply holds, None where it is damaged. Where nothing flows the same comes again and again."""
+def _whole(frame: bytes) -> HoldingRegisters | None:
+    """A whole reply, None where it is damaged. Where nothing flows the same comes again and again."""
     if FramerRTU.compute_CRC(frame):  # 0 over a frame with its own behind it
         return None
-    return struct.unpack_from(f">{frame[2] // 2}H", frame, 3)
+    return REPLIES[frame[1]](frame[0], registers=struct.unpack_from(f">{frame[2] // 2}H", frame, 3))

@@ -22,7 +22,9 @@ class SimClock:
         started: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         """The machine has been on since `booted_s` (loop time); `started` is called when it has its first time."""
-        self._loop, self._epoch_ms, self._booted_s, self._started = loop, epoch_ms, booted_s, started
+        self._loop, self._epoch_ms, self._booted_ms, self._started = loop, epoch_ms, round(booted_s * 1000), started
+        self._on_since = f"on since {epoch_ms + self._booted_ms}"
+        self.monotonic = loop.time
         self._offset_ms = wrong_by_ms
         self._quality = TimeQuality.RTC if wrong_by_ms else TimeQuality.SIMULATED
         self._time = SiteTime(self._look())
@@ -68,12 +70,8 @@ class SimClock:
 
     def _look(self) -> Look:
         at_ms = round(self._loop.time() * 1000)
-        up_ms = at_ms - round(self._booted_s * 1000)
-        on_since = f"on since {self._epoch_ms + at_ms - up_ms}"
-        return Look(self._epoch_ms + at_ms + self._offset_ms, up_ms, self._quality, on_since)
-
-    def monotonic(self) -> float:
-        return self._loop.time()
+        wall_ms = self._epoch_ms + at_ms + self._offset_ms
+        return Look(wall_ms, at_ms - self._booted_ms, self._quality, self._on_since)
 
     def link_s(self, site_s: float) -> float:
         return site_s
