@@ -264,15 +264,14 @@ class Building:
         flows = (outlet.draw_ma, min(car.phases, outlet.phases) if car is not None else 0, blown)
         if outlet.flows != flows:
             outlet.flows = flows
-            self._rewire(outlet, *flows)
+            self._rewire(outlet, [phase for phase in outlet.rotation[: flows[1]] if phase not in blown])
         self._truth.draw(outlet.name, now_ms, outlet.largest_ma, offer or 0)
 
-    def _rewire(self, outlet: Outlet, draw_ma: int, phases: int, blown: tuple[int, ...]) -> None:
-        """The outlet's draw flows on so many phases from now on, but for the blown ones."""
-        on = [phase for phase in outlet.rotation[:phases] if phase not in blown]
+    def _rewire(self, outlet: Outlet, on: Sequence[int]) -> None:
+        """The outlet's draw flows on these phases from now on."""
         current = [0.0, 0.0, 0.0]
         for phase in on:
-            current[phase] = float(draw_ma)
+            current[phase] = float(outlet.draw_ma)
         outlet.car_ma = _phases(current)
         current[outlet.rotation[0]] += STANDBY_MA
         outlet.current_ma = _phases(current)
