@@ -239,7 +239,7 @@ class Past:
         for box in self._house.plan.boxes:
             outlet = building.outlets[box.name]
             car = None if self._dark else outlet.car
-            building._rewire(outlet, outlet.draw_ma, 0 if car is None else min(car.phases, outlet.phases), ())
+            building._rewire(outlet, () if car is None else outlet.rotation[: min(car.phases, outlet.phases)])
             for phase in range(3):
                 total[phase] += outlet.current_ma[phase]
         building.meters["grid"].flow((total[0], total[1], total[2]))
