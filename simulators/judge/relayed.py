@@ -170,19 +170,22 @@ def _kept(evidence: Evidence, exchange: Exchange, given: list[Frame], answer: Fr
         return False
     if all(one.kind == ERROR for one in given):
         return True
+    if sum(sent.at_ms <= answer.at_ms for sent in exchange.sent) < 2:
+        return False
+    if exchange.action == "StopTransaction":  # its own answer says nothing of the card, and came before the CSMS's
+        return answer.payload == {} and _unheard(evidence, exchange, min(one.at_ms for one in given))
     drawn = int(answer.payload.get("transactionId", 0)) >= DRAWN_FROM
-    again = sum(sent.at_ms <= answer.at_ms for sent in exchange.sent) > 1
-    return drawn and again and any(same_answer(one, answer) for one in given) and _unheard(evidence, exchange, answer)
+    return drawn and any(same_answer(one, answer) for one in given) and _unheard(evidence, exchange, answer.at_ms)
 
 
-def _unheard(evidence: Evidence, exchange: Exchange, answer: Frame) -> bool:
-    """An answer between the first sending and this one did not reach the charger."""
+def _unheard(evidence: Evidence, exchange: Exchange, until_ms: int) -> bool:
+    """An answer between the first sending and that time did not reach the charger."""
     first_ms, slack = exchange.sent[0].at_ms, evidence.slack_ms
     deaths = [told.at_ms for told in evidence.told("gateway_killed", "gateway_stopped")]
     cuts = [told.at_ms for told in evidence.told("charger_cut") if told.data.get("charger") == exchange.charger]
     lost = evidence.spans("charger_lost", "charger_back", "charger")
-    return any(first_ms - slack <= at_ms <= answer.at_ms for at_ms in deaths + cuts) or any(
-        charger == exchange.charger and since <= answer.at_ms and first_ms <= back for charger, since, back in lost
+    return any(first_ms - slack <= at_ms <= until_ms for at_ms in deaths + cuts) or any(
+        charger == exchange.charger and since <= until_ms and first_ms <= back for charger, since, back in lost
     )
 
 

@@ -419,6 +419,17 @@ def asks_again(run: Run, *, missed: bool) -> None:
     _given(run, at("11:55:55"))
 
 
+def stops_again(run: Run, cut: str) -> None:
+    """box2's stop was answered while the CSMS was away, and a cut took the answer; a minute later it is sent again."""
+    tell(run, STOP + 5000, "charger_cut", charger=cut)
+    (call,) = frames(run, True, "s-b-stop", call=True)
+    (told,) = frames(run, True, "s-b-stop", call=False)
+    run.charger_wire.append({**call, "t": call["t"] + 60_000})
+    told |= {"t": told["t"] + 60_000, "frame": '[3,"s-b-stop",{}]'}
+    for line in frames(run, False, "s-b-stop", call=True) + frames(run, False, "s-b-stop", call=False):
+        line["t"] = STOP + 6000
+
+
 PAIRS = (
     Pair("begin register 5 s old", ("I6",), "at the begin",
          lambda run: begin_age(run, 5800), lambda run: begin_age(run, 6100)),
@@ -515,6 +526,8 @@ PAIRS = (
          lambda run: answered_first(run, 1), lambda run: answered_first(run, 2)),
     Pair("while the disk is full a box is told an error", ("I10",), "the answer to s-a-mv0",
          lambda run: cannot_write(run, 0), lambda run: cannot_write(run, -2000)),
+    Pair("an answer to a stop that is told again", ("I10",), "the answer to s-b-stop",
+         lambda run: stops_again(run, "box2"), lambda run: stops_again(run, "box1")),
     Pair("an answer that is told again", ("I10",), "the answer to s-b-start",
          lambda run: asks_again(run, missed=True), lambda run: asks_again(run, missed=False)),
 )  # fmt: skip
