@@ -47,7 +47,6 @@ def look(plant: Plant, state: State, inputs: Inputs) -> dict[ConnectorRef, Stand
             and before.known.samples is samples
             and before.car is cars.get(ref)
             and now_s < before.until_s
-            and ref not in answers
         ):
             standings[ref] = before
         elif (spot := plant.spots.get(ref)) is not None:

@@ -121,6 +121,7 @@ class Building:
         self.events: list[Event] = []
         self.highest: dict[str, float] = {}
         self._listeners: list[Callable[[Reading], None]] = []
+        self._states: dict[ConnectorRef, ConnectorState] = {}
         self.loop = ControlLoop(site, self.clock, self, self, self.events.append)
         self.over_s: dict[tuple[str, int], float] = {}
         self.longest_over_s = 0.0
@@ -128,7 +129,7 @@ class Building:
     # ChargerPort
 
     def connectors(self) -> Sequence[ConnectorState]:
-        return [
+        states = [
             ConnectorState(
                 ref=box.connector.ref,
                 connected=box.connected,
@@ -139,6 +140,10 @@ class Building:
             )
             for box in self.boxes.values()
         ]
+        for state in states:
+            if self._states.get(state.ref) != state:  # the same object while nothing of it has changed
+                self._states[state.ref] = state
+        return [*self._states.values()]
 
     async def set_limit(self, ref: ConnectorRef, limit_ma: int, *, duration_s: int, raising: bool) -> LimitOutcome:
         box = self.boxes[ref]

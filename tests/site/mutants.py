@@ -42,7 +42,7 @@ def _reduction_counts_at_once() -> None:
     def without_waiting(
         rising: list[pacing.Seat], bounds: pacing.Bounds, recent: object, now_s: float
     ) -> tuple[list[pacing.Command], list[pacing.Raised]]:
-        return raises(rising, replace(bounds, taken=(0,) * len(bounds.taken)), (), now_s)
+        return raises(rising, bounds._replace(taken=(0,) * len(bounds.taken)), (), now_s)
 
     pacing._raises = without_waiting  # type: ignore[assignment]
 
@@ -71,7 +71,7 @@ def _silent_house_is_empty() -> None:
     ) -> tuple[capacity.Node, capacity.Room]:
         seen, found = room(node, circuit, worst_ma, samples, draws, now_s)  # type: ignore[arg-type]
         left = (circuit.limit_ma,) * 3  # type: ignore[attr-defined]
-        return seen, replace(found, keep=left, fill=left, booked=left)
+        return seen, found._replace(keep=left, fill=left, booked=left)
 
     decide.room = empty  # type: ignore[attr-defined]
 
@@ -186,7 +186,7 @@ def _a_start_waits_for_its_turn() -> None:
 MUTANTS: dict[str, Mutant] = {
     "reduction-counts-at-once": Mutant("I1", _reduction_counts_at_once),
     "below-the-minimum": Mutant("I2", _below_the_minimum, hours=0.4, faults_per_hour=0),
-    "silent-house-is-empty": Mutant("I1", _silent_house_is_empty, hours=0.6),
+    "silent-house-is-empty": Mutant("I1", _silent_house_is_empty, seed=6, hours=0.6),
     "skip-fallback": Mutant("I1p", _sabotage("skip_fallback"), seed=2, hours=0.8),
     "answer-before-commit": Mutant("I3", _sabotage("answer_before_commit"), hours=1.0),
     "forget-id-map": Mutant("I4", _sabotage("forget_id_map")),
