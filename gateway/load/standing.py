@@ -40,6 +40,7 @@ def look(plant: Plant, state: State, inputs: Inputs) -> dict[ConnectorRef, Stand
     for one in inputs.connectors:
         ref = one.ref
         samples = draws.get(ref, ())
+        # Who waits for an answer is judged at every look, so none is passed by here.
         before = state.standings.get(ref)
         if (
             before is not None
