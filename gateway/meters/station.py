@@ -60,11 +60,14 @@ class Station:
         self.model = model
         self.counters = Counters()
         self.serial: str | None = None
+        self._foreign = False
+        """Whether that is not the serial number in the site file."""
+
         self.latest: Reading | None = None
         self._series: deque[Reading] = deque()
         self._slices: dict[tuple[Span, ...], Slices] = {}
-        self._decoded: tuple[Slices, list[tuple[int, ...]], Decoded] | None = None
-        """The newest answers: where the values lie in them, their words, and what these say."""
+        self._decoded: tuple[Slices, list[tuple[int, ...]], Decoded, Reason | None] | None = None
+        """The newest answers: where the values lie in them, their words, what these say, and what is wrong there."""
 
         self._energy = [model.registers[name] for name in ENERGY_NAMES if name in model.registers]
         self._possible_w, self._range_wh = possible_w, model.range_wh
@@ -91,7 +94,7 @@ class Station:
     @property
     def wants_name(self) -> bool:
         """Whether a changed level waits for the serial number, or a wrong one answers: until it does no more."""
-        return self._foreign_serial() or self._trust.unnamed(self._last_named_s())
+        return self._foreign or self._trust.unnamed(self._last_named_s())
 
     @property
     def first_level_unnamed(self) -> bool:
@@ -133,7 +136,8 @@ class Station:
         if found is None or found == self.serial:
             return
         before, self.serial = self.serial, found
-        if self._foreign_serial():
+        self._foreign = self.meter.serial is not None and not same_serial(self.meter.serial, found)
+        if self._foreign:
             self._tell_swapped(f"serial {found} answers where the configuration says {self.meter.serial}")
         elif before is not None and self.meter.serial is not None:
             cause = f"serial {found} answers again, as the configuration says"
@@ -146,10 +150,11 @@ class Station:
         where, given = self._slices_of(tuple(answers)), list(answers.values())
         # They were asked one after the other.
         first, last = given[where.bracket[0]], given[where.bracket[-1]]
-        decoded = self._decode(where, given)
+        decoded, reason = self._decode(where, given)
         reading = self._reading(decoded, first, last)
         self._answered_s = last.to_s
-        reason = self._frame_reason(decoded, given)
+        if self._foreign:
+            reason = Reason.SERIAL
         if reason is not None:
             self._quarantine(reading, reason)
             return None
@@ -201,12 +206,16 @@ class Station:
             found = self._slices[blocks] = slices(self.model, blocks)
         return found
 
-    def _decode(self, where: Slices, given: Sequence[Answer]) -> Decoded:
-        """What the answers say. Where nothing flows, as behind most meters most of the time, that is the same again."""
+    def _decode(self, where: Slices, given: Sequence[Answer]) -> tuple[Decoded, Reason | None]:
+        """What the answers say, and what is wrong with them whatever was read before.
+
+        Where nothing flows, as behind most meters most of the time, that is the same again.
+        """
         words = [answer.words for answer in given]
         if self._decoded is None or where is not self._decoded[0] or words != self._decoded[1]:
-            self._decoded = where, words, decode(self.model, where.words(given))
-        return self._decoded[2]
+            decoded = decode(self.model, where.words(given))
+            self._decoded = where, words, decoded, self._wrong(decoded, words)
+        return self._decoded[2:]
 
     def _reading(self, decoded: Decoded, first: Answer, last: Answer) -> Reading:
         return Reading(
@@ -225,11 +234,8 @@ class Station:
             range_wh=self._range_wh,
         )
 
-    def _frame_reason(self, decoded: Decoded, answers: Sequence[Answer]) -> Reason | None:
-        """What is wrong with the answers whatever was read before."""
-        if self._foreign_serial():
-            return Reason.SERIAL
-        if any(all_equal(answer.words) for answer in answers):
+    def _wrong(self, decoded: Decoded, words: Sequence[tuple[int, ...]]) -> Reason | None:
+        if any(map(all_equal, words)):
             return Reason.EQUAL
         if "energy_import_wh" in decoded.invalid and not self.model.sleeps:
             return Reason.INVALID
@@ -252,13 +258,6 @@ class Station:
     def _told_name_before(self) -> bool:
         """Whether the run before has read its serial number: it does tell it, but for a disturbance."""
         return self._before is not None and self._before.serial is not None
-
-    def _foreign_serial(self) -> bool:
-        return (
-            self.meter.serial is not None
-            and self.serial is not None
-            and not same_serial(self.meter.serial, self.serial)
-        )
 
     def _tell_swapped(self, cause: str) -> None:
         self._tell(
