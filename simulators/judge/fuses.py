@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from operator import attrgetter
 
 from simulators.judge.evidence import Evidence, NoEvidenceError, Span
@@ -153,7 +154,9 @@ class _Behaviour:
 
     box: Box
     offers: list[Limit]
-    """In the order of their begins, which is that of their ends."""
+    """In the order of their begins. A wrong clock may have told one that began long before, or ends long after."""
+    ends_ms: list[int]
+    """The latest end of each and those before it."""
     least_ma: int
     """Below this it cannot hold a current, whatever it was told."""
     cars: list[tuple[int, int]]
@@ -169,13 +172,16 @@ class _Behaviour:
         cars = [(one.at_ms, int(one.data["follows_ms"])) for one in told if one.what == "car_plugged"]
         spans = evidence.spans("charger_lost", "charger_back", "charger", only="disobeys")
         disobeys = [(since, until) for who, since, until in spans if who == box.id]
-        return cls(box, in_force(box, limits, evidence.stated_ms), least_ma, cars, disobeys, evidence.widen_ms)
+        offers = sorted(in_force(box, limits, evidence.stated_ms), key=attrgetter("since_ms"))
+        ends_ms = list(accumulate((one.until_ms for one in offers), max))
+        return cls(box, offers, ends_ms, least_ma, cars, disobeys, evidence.widen_ms)
 
     def between(self, since_ms: int, until_ms: int) -> _Behaviour:
         """The same, without the offers that a car cannot follow in this span, nor cars that had gone."""
         from_ms = since_ms - SLOWEST_CAR_MS - LOOKS_MS - self.slack_ms
-        first = bisect_left(self.offers, from_ms, key=attrgetter("until_ms"))
-        offers = self.offers[first : bisect_right(self.offers, until_ms, key=attrgetter("since_ms"))]
+        first = bisect_left(self.ends_ms, from_ms)
+        near = self.offers[first : bisect_right(self.offers, until_ms, key=attrgetter("since_ms"))]
+        offers = [one for one in near if from_ms <= one.until_ms]
         gone = sum(plugged <= from_ms for plugged, _ in self.cars) - 1
         return replace(self, offers=offers, cars=self.cars[max(0, gone) :])
 
