@@ -49,7 +49,7 @@ def put_right(
     if ahead:
         event = _set_back_event(began, right, off_ms, _go_back(db, quarters, began, right, step))
     else:
-        event = step_event(step, right.utc_ms, restamp(db, step, right.utc_ms))
+        event = step_event(step, right.utc_ms, _jump(db, quarters, right, step))
     guesses.remember(db, None)
     event = event if exact else _estimated(event)
     notices.append(db, quarters.who, quarters.random, right, event)
@@ -75,11 +75,22 @@ def _estimated(event: Event) -> Event:
     )  # fmt: skip
 
 
+def _jump(db: Connection, quarters: Quarters, right: Stamp, step: Step) -> Restamped:
+    """Forwards. A house that begins anew begins without what quarter hours that never were have handed on."""
+    restamped = restamp(db, step, right.utc_ms)
+    oldest = intervals.oldest(db)
+    if restamped.never is not None and oldest is not None and _began_with_it(db, oldest, step):
+        _, began_k = restamped.never
+        _begin_where_this_start_did(db, began_k, _withdraw(db, quarters, oldest, right, whole=True))
+    return restamped
+
+
 def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, step: Step) -> _SetBack:
     restamped = restamp(db, step, right.utc_ms)
     began_k, first_k = interval_of(step.moved_ms(began.utc_ms)), interval_of(right.utc_ms)
     oldest = intervals.oldest(db)
-    whole = oldest is not None and _later_than_it_was(db, oldest, began, step)
+    # What flowed before the oldest would stand in none: all of them begin anew, also those that have come meanwhile.
+    whole = oldest is not None and oldest > began_k and _began_with_it(db, oldest, step)
     if whole and oldest is not None:
         first_k = min(first_k, oldest)
     withdrawn = _withdraw(db, quarters, first_k, right, whole=whole)
@@ -88,15 +99,12 @@ def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, ste
     return _SetBack(restamped, withdrawn.span if withdrawn else None, outbox.head(db, quarters.who, "billing"))
 
 
-def _later_than_it_was(db: Connection, oldest_k: int, began: Stamp, step: Step) -> bool:
-    """The house began with this guess less than a day ago, with a quarter hour that lies before the oldest on disk.
-
-    All of them begin anew then, also those that have come meanwhile: what flowed before them would stand in none.
-    """
+def _began_with_it(db: Connection, oldest_k: int, step: Step) -> bool:
+    """All quarter hours of the house are of what the step moves, and of less than a day; none of them is closed."""
+    assert step.since_ms is not None
     assert step.until_ms is not None
-    young = step.until_ms - began.utc_ms <= NEVER_MS and oldest_k >= interval_of(began.utc_ms) - 1
-    moved = oldest_k > interval_of(step.moved_ms(began.utc_ms))
-    return young and moved and not intervals.is_closed(db, oldest_k, interval_of(step.until_ms))
+    young = step.until_ms - step.since_ms <= NEVER_MS and oldest_k >= interval_of(step.since_ms) - 1
+    return young and not intervals.is_closed(db, oldest_k, interval_of(step.until_ms))
 
 
 @dataclass(frozen=True, slots=True)

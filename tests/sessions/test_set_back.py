@@ -21,7 +21,7 @@ GUESSED, RTC, NTP = TimeQuality.GUESSED, TimeQuality.RTC, TimeQuality.NTP
 DAY = 86_400_000
 
 
-async def _set_back(house: Any, began: Stamp, back_ms: int, *, exact: bool = True) -> None:
+async def set_back(house: Any, began: Stamp, back_ms: int, *, exact: bool = True) -> None:
     """What the application does between two lives of its parts, or before the first of a start."""
     house.clock.step(-back_ms)
     house.clock.quality = NTP
@@ -42,11 +42,11 @@ async def _lived_ahead(house: Any, back_ms: int) -> Stamp:
         await house.boundary("09:45:00", flat=(20_400, None), m1=(7_900, None))
         house.at("09:46:00")
         house.meters.poll()
-    await _set_back(house, began, back_ms)
+    await set_back(house, began, back_ms)
     return began
 
 
-def _each_version_once(bodies: list[dict[str, Any]]) -> None:
+def each_version_once(bodies: list[dict[str, Any]]) -> None:
     told: dict[int, list[int]] = {}
     for body in bodies:
         told.setdefault(body["k"], []).append(body["version"])
@@ -70,7 +70,7 @@ async def test_a_first_start_weeks_ahead_is_set_back_and_settles_on_at_the_right
         await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
         await house.until("SELECT count(*) > 0 FROM outbox WHERE schema = 'split.v1'", 1)
     bodies = await house.bodies("interval.v1")
-    _each_version_once(bodies)
+    each_version_once(bodies)
     newest = {body["k"]: body for body in bodies}
     assert all(newest[k]["consumption_wh"] is None for k in false_k), (
         "a withdrawn quarter hour holds no energy any more"
@@ -98,7 +98,7 @@ async def test_a_quarter_hour_that_was_told_before_it_came_gets_its_next_version
             await house.boundary(iso(k * 900_000), flat=(20_400 + 100 * number, None), m1=(7_900 + 50 * number, None))
         await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
     bodies = await house.bodies("interval.v1")
-    _each_version_once(bodies)
+    each_version_once(bodies)
     again = {body["k"]: body for body in bodies if body["version"] > told[body["k"]] > 0}
     assert again
     ks = [row[0] for row in await house.rows("SELECT k FROM interval ORDER BY k")]
@@ -129,7 +129,7 @@ async def test_corrections_of_quarter_hours_that_never_came_leave_no_carry_behin
         house.at("21:46:00")
     assert any(adjustment for _, adjustment in (await house.db.run(intervals.carry)).values())
     house.clock.now_ms -= 600_000
-    await _set_back(house, began, back_ms)
+    await set_back(house, began, back_ms)
     after = {who: both for who, both in (await house.db.run(intervals.carry)).items() if any(both)}
     assert after == before
     [event] = [event for event in house.events if event.kind == "clock_set_back"]
@@ -143,30 +143,35 @@ async def test_what_an_earlier_start_stamped_ahead_keeps_its_order(house: Any) -
     house.clock.quality = RTC
     async with house.running():
         await house.boundary("09:15:00")
-        await house.boundary("09:30:00", **_registers(1))
-        await house.boundary("09:45:00", **_registers(2))
+        await house.boundary("09:30:00", **registers(1))
+        await house.boundary("09:45:00", **registers(2))
         await house.start(1)
         await house.until("SELECT count(*) FROM session", 1)
     house.at("09:50:00")
-    await _set_back(house, house.clock.now(), 3 * DAY)
+    await set_back(house, house.clock.now(), 3 * DAY)
     kept = await house.db.run(lambda db: readings.kept_between(db, "flat", 0, house.clock.now_ms))
     at_ms = {one.import_wh: one.requested_ms for one in kept}
     assert [one.import_wh for one in kept] == sorted(one.import_wh or 0 for one in kept)
     assert (at_ms[20_100] - at_ms[20_000], at_ms[20_200] - at_ms[20_100]) == (900_000, 900_000)
 
 
-async def test_a_house_that_begins_anew_begins_without_carry(house: Any) -> None:
-    """Of a first start that was three days ahead nothing is left: what it handed on came as an adjustment."""
+@pytest.mark.parametrize("off_ms", [3 * DAY, -200 * DAY, -9_000 * DAY])
+async def test_a_house_that_begins_anew_begins_without_carry(house: Any, off_ms: int) -> None:
+    """Of a first start that was three days ahead, or months behind, nothing is left: what it handed on came as an
+    adjustment, or as carry (12 with `--add 0,clock_wrong,1200,0.15`)."""
     house.clock.quality = RTC
     began: Stamp = house.clock.now()
     async with house.running():
         await house.boundary("09:15:00")
-        await house.boundary("09:30:00", **_registers(1))
-        await house.boundary("09:45:00", **_registers(2))
+        await house.boundary("09:30:00", **registers(1))
+        await house.boundary("09:45:00", **registers(2))
         await house.until("SELECT count(*) FROM interval WHERE version = 0", 1)
         house.at("09:46:00")
     assert any(nano_wh for nano_wh, _ in (await house.db.run(intervals.carry)).values())
-    await _set_back(house, began, 3 * DAY)
+    await set_back(house, began, off_ms)
+    newest = {body["k"]: body for body in await house.bodies("interval.v1")}
+    assert newest
+    assert not any(body["consumption_wh"] for body in newest.values()), "told once more, without what was moved"
     assert not any(any(both) for both in (await house.db.run(intervals.carry)).values())
 
 
@@ -175,7 +180,7 @@ async def test_a_clock_that_was_in_the_new_year_already_gives_the_old_one_its_ca
     house.at("2026-12-31T22:14:00Z")
     async with house.running():
         await house.boundary("2026-12-31T22:15:00Z")
-        await house.boundary("2026-12-31T22:30:00Z", **_registers(1))
+        await house.boundary("2026-12-31T22:30:00Z", **registers(1))
         await house.until("SELECT count(*) FROM interval WHERE version = 0", 1)
     before = {who: both for who, both in (await house.db.run(intervals.carry)).items() if any(both)}
     assert before
@@ -184,11 +189,11 @@ async def test_a_clock_that_was_in_the_new_year_already_gives_the_old_one_its_ca
     house.clock.quality = RTC
     began: Stamp = house.clock.now()
     async with house.running():
-        await house.boundary("2026-12-31T23:15:00Z", **_registers(2))
+        await house.boundary("2026-12-31T23:15:00Z", **registers(2))
         await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
         house.at("2026-12-31T23:16:00Z")
     assert not any(nano_wh for nano_wh, _ in (await house.db.run(intervals.carry)).values() if abs(nano_wh) > 10**9)
-    await _set_back(house, began, back_ms)
+    await set_back(house, began, back_ms)
     assert {who: both for who, both in (await house.db.run(intervals.carry)).items() if any(both)} == before
     [event] = [event for event in house.events if event.kind == "clock_set_back"]
     [withdrawn_k] = {
@@ -196,7 +201,7 @@ async def test_a_clock_that_was_in_the_new_year_already_gives_the_old_one_its_ca
     }
     async with house.running():
         for number, minute in enumerate(("22:45", "23:00", "23:15"), 3):
-            await house.boundary(f"2026-12-31T{minute}:00Z", **_registers(number))
+            await house.boundary(f"2026-12-31T{minute}:00Z", **registers(number))
         await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
     newest = {body["k"]: body for body in await house.bodies("interval.v1")}
     carries = [
@@ -210,7 +215,7 @@ async def test_a_clock_that_was_in_the_new_year_already_gives_the_old_one_its_ca
     assert not any(carries[2].values()), "the year ends at 23:00 UTC"
 
 
-def _registers(number: int) -> dict[str, tuple[int, int | None]]:
+def registers(number: int) -> dict[str, tuple[int, int | None]]:
     """What the meters show at the number-th quarter hour: some of it is the sun, and it does not divide evenly."""
     return {
         "grid": (100_000 + 50 * number, 0), "pv": (0, 50_000 + 333 * number), "flat": (20_000 + 100 * number, None),
@@ -235,7 +240,7 @@ async def test_years_that_never_were_get_no_quarter_hours(house: Any) -> None:
         await house.boundary(iso((now_k + 2) * 900_000), flat=(20_500, None))
         await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
     bodies = await house.bodies("interval.v1")
-    _each_version_once(bodies)
+    each_version_once(bodies)
     assert len({body["k"] for body in bodies}) < 10
     newest = {body["k"]: body for body in bodies}
     flat = sum(share["wh"] for body in newest.values() for share in body["shares"] if share["participant"] == "flat")
@@ -342,7 +347,7 @@ async def test_a_start_that_nobody_had_taken_in_begins_at_the_right_time(house: 
         status = chargers.StatusRow(1, '{"status": "Charging"}', house.clock.now_ms, told=True)
         await house.db.run(lambda db: chargers.save_status(db, "box1", status))
     right_ms = house.clock.now_ms - off_ms
-    await _set_back(house, began, off_ms)
+    await set_back(house, began, off_ms)
     answer = '{"idTagInfo": {"status": "Accepted"}, "transactionId": 7}'
     await house.db.run(lambda db: journal.answered(db, entry, answer, "gateway", transaction_id=7))
     async with house.running():
@@ -362,7 +367,7 @@ async def test_what_came_before_this_start_keeps_its_time(house: Any) -> None:
     house.clock.quality = NTP
     await house.journal("StartTransaction", {"idTag": "CARD-A", "connectorId": 1})
     first_ms = began.utc_ms - 1
-    await _set_back(house, began, -DAY)
+    await set_back(house, began, -DAY)
     rows = await house.rows("SELECT at_ms FROM journal ORDER BY entry")
     assert [at_ms - first_ms for (at_ms,) in rows] == [0, 1 + DAY, 1]
 
@@ -386,7 +391,7 @@ async def test_a_house_that_never_knew_the_time_moves_whole_over_its_starts(
     async with house.running():
         began: Stamp = house.clock.now()
         house.meters.poll()
-    await _set_back(house, began, off_ms)
+    await set_back(house, began, off_ms)
     [[begin_ms, quality]] = await house.rows("SELECT begin_ms, begin_q FROM session")
     assert (begin_ms - first_ms, quality) == ((-off_ms, "ntp") if moved else (0, "rtc"))
     [event] = [event for event in house.events if event.kind == "clock_step"]
@@ -403,44 +408,6 @@ async def test_a_step_that_moved_a_start_is_no_step_since_that_start(house: Any,
     began: Stamp = house.clock.now()
     start_ms = began.utc_ms + (5_000 if moved else -1)
     house.clock.now_ms += 60_000
-    await _set_back(house, began, -68_000)
+    await set_back(house, began, -68_000)
     seen_ms = start_ms + (68_000 if moved else 0)
     assert await house.db.run(lambda db: steps_since(db, seen_ms)) == [68_000] * steps
-
-
-@pytest.mark.parametrize("exact", [True, False], ids=["the machine ran on", "its power failed"])
-@pytest.mark.parametrize("off_ms", [-200 * DAY, -40 * 60_000, 50 * 60_000, 21 * DAY])
-async def test_a_guess_that_ended_with_its_process_is_put_right_as_a_whole(
-    house: Any, off_ms: int, exact: bool
-) -> None:
-    """Also what lies in the past already, of a clock that was 50 min ahead an hour ago. After a power cut it stays a
-    guess: for how long the machine was off is not known."""
-    house.clock.quality = RTC
-    began: Stamp = house.clock.now()
-    async with house.running():
-        await house.boundary("09:15:00")
-        await house.start(1)
-        await house.until("SELECT count(*) FROM session", 1)
-        await house.boundary("09:30:00", **_registers(1))
-        await house.until("SELECT count(*) FROM interval WHERE version = 0", 1)
-    [[first_ms]] = await house.rows("SELECT begin_ms FROM session")
-    house.clock.now_ms += 3_600_000
-    await _set_back(house, began, off_ms, exact=exact)
-    [[session, begin_ms, quality]] = await house.rows("SELECT id, begin_ms, begin_q FROM session")
-    assert (begin_ms - first_ms, quality) == (-off_ms, "ntp" if exact else "guessed")
-    [[at_ms, quality]] = await house.rows("SELECT at_ms, ts_q FROM journal")
-    assert (at_ms, quality) == (begin_ms, "ntp" if exact else "guessed")
-    [event] = [event for event in house.events if event.kind in ("clock_step", "clock_set_back")]
-    assert event.data["sessions"] == [session]
-    assert ("estimated" in event.data, "how long the machine was off" in event.cause) == (not exact, not exact)
-    assert [one["data"] for one in await house.bodies("notice.v1")] == [event.data]
-    async with house.running():
-        for number in (2, 3):
-            k = house.clock.now_ms // 900_000 + 1
-            await house.boundary(iso(k * 900_000), **_registers(number))
-        await house.until("SELECT count(*) FROM interval WHERE dirty = 1", 0)
-    bodies = await house.bodies("interval.v1")
-    _each_version_once(bodies)
-    newest = {body["k"]: body for body in bodies}
-    flat = sum(share["wh"] for body in newest.values() for share in body["shares"] if share["participant"] == "flat")
-    assert flat == 300, "all of it, once"
