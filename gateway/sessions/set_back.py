@@ -23,16 +23,6 @@ from gateway.site_time import NEVER_MS, UNSURE
 from gateway.store import intervals, meta, outbox
 
 
-@dataclass(frozen=True, slots=True)
-class _SetBack:
-    """What was moved, and which quarter hours were withdrawn, as [first, end) of their numbers; None: none."""
-
-    restamped: Restamped
-    withdrawn: tuple[int, int] | None
-    upto: int
-    """The newest number of the billing lane: the cloud knows the withdrawn rows by it."""
-
-
 def put_right(
     db: Connection, quarters: Quarters, began: Stamp, right: Stamp, off_ms: int, *, exact: bool = True
 ) -> tuple[Step, Event]:
@@ -46,11 +36,16 @@ def put_right(
     after = right.quality if exact else TimeQuality.GUESSED
     since_ms, beyond_ms = (began.utc_ms, right.utc_ms) if ahead else (_unsure_since_ms(db, began, -off_ms), None)
     step = Step(-off_ms, before, after, since_ms, right.utc_ms + off_ms, beyond_ms)
+    restamped = restamp(db, step, right.utc_ms)
     if ahead:
-        event = _set_back_event(began, right, off_ms, _go_back(db, quarters, began, right, step))
+        span = _go_back(db, quarters, began, right, step)
+        event = _set_back_event(began, right, step, restamped)
     else:
-        event = step_event(step, right.utc_ms, _jump(db, quarters, right, step))
+        span = _begin_anew(db, quarters, right, step, restamped)
+        event = step_event(step, right.utc_ms, restamped)
     guesses.remember(db, None)
+    if span is not None:
+        event = _withdrawing(event, *span, outbox.head(db, quarters.who, "billing"))
     event = event if exact else _estimated(event)
     notices.append(db, quarters.who, quarters.random, right, event)
     return step, event
@@ -75,18 +70,20 @@ def _estimated(event: Event) -> Event:
     )  # fmt: skip
 
 
-def _jump(db: Connection, quarters: Quarters, right: Stamp, step: Step) -> Restamped:
-    """Forwards. A house that begins anew begins without what quarter hours that never were have handed on."""
-    restamped = restamp(db, step, right.utc_ms)
+def _begin_anew(
+    db: Connection, quarters: Quarters, right: Stamp, step: Step, restamped: Restamped
+) -> tuple[int, int] | None:
+    """A house that begins anew takes nothing of quarter hours that never were: which are withdrawn, as [first, end)."""
     oldest = intervals.oldest(db)
-    if restamped.never is not None and oldest is not None and _began_with_it(db, oldest, step):
-        _, began_k = restamped.never
-        _begin_where_this_start_did(db, began_k, _withdraw(db, quarters, oldest, right, whole=True))
-    return restamped
+    if restamped.never is None or oldest is None or not _began_with_it(db, oldest, step):
+        return None
+    end_k, began_k = restamped.never
+    _begin_where_this_start_did(db, began_k, _withdraw(db, quarters, oldest, right, whole=True))
+    return oldest, end_k
 
 
-def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, step: Step) -> _SetBack:
-    restamped = restamp(db, step, right.utc_ms)
+def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, step: Step) -> tuple[int, int] | None:
+    """Withdraw the quarter hours that have not come: these, as [first, end)."""
     began_k, first_k = interval_of(step.moved_ms(began.utc_ms)), interval_of(right.utc_ms)
     oldest = intervals.oldest(db)
     # What flowed before the oldest would stand in none: all of them begin anew, also those that have come meanwhile.
@@ -96,7 +93,7 @@ def _go_back(db: Connection, quarters: Quarters, began: Stamp, right: Stamp, ste
     withdrawn = _withdraw(db, quarters, first_k, right, whole=whole)
     _begin_where_this_start_did(db, began_k, withdrawn)
     meta.put(db, "newest_ms", str(right.utc_ms))
-    return _SetBack(restamped, withdrawn.span if withdrawn else None, outbox.head(db, quarters.who, "billing"))
+    return withdrawn.span if withdrawn else None
 
 
 def _began_with_it(db: Connection, oldest_k: int, step: Step) -> bool:
@@ -169,28 +166,29 @@ def _begin_where_this_start_did(db: Connection, k: int, withdrawn: _Withdrawn | 
         intervals.add_boundary(db, k, dict.fromkeys(withdrawn.meters), withdrawn.rules)
 
 
-def _set_back_event(began: Stamp, right: Stamp, back_ms: int, done: _SetBack) -> Event:
-    """What the operator and the cloud are told: from when on times were wrong, and what was withdrawn."""
+def _set_back_event(began: Stamp, right: Stamp, step: Step, restamped: Restamped) -> Event:
+    """What the operator and the cloud are told: from when on times were wrong."""
     data: dict[str, str | int | list[str]] = {
-        "delta_ms": -back_ms,
+        "delta_ms": step.delta_ms,
         "before": began.quality.value,
-        "after": right.quality.value,
+        "after": step.after.value,
         "since": iso(began.utc_ms),
-        "until": iso(right.utc_ms + back_ms),
-        "boundaries": done.restamped.boundaries,
-        "sessions": list(done.restamped.sessions[:MAX_NAMED]),
+        "until": iso(right.utc_ms - step.delta_ms),
+        "boundaries": restamped.boundaries,
+        "sessions": list(restamped.sessions[:MAX_NAMED]),
     }
-    cause = f"the clock was {back_ms / 1000:.0f} s ahead; it is {iso(right.utc_ms)}"
-    if done.withdrawn is not None:
-        first_k, end_k = done.withdrawn
-        data |= {
-            "withdrawn_from": iso(boundary_of(first_k)),
-            "withdrawn_to": iso(boundary_of(end_k)),
-            "withdrawn_upto": done.upto,
-        }
-        cause += f"; {end_k - first_k} quarter hours that have not ended yet were withdrawn"
     return Event(
-        "clock_set_back", "clock", cause,
+        "clock_set_back", "clock", f"the clock was {-step.delta_ms / 1000:.0f} s ahead; it is {iso(right.utc_ms)}",
         next_step="see to the machine's clock: its battery, or who set it; sessions of that time are named here",
         severity=Severity.WARNING, data=data, keep=True,
+    )  # fmt: skip
+
+
+def _withdrawing(event: Event, first_k: int, end_k: int, upto: int) -> Event:
+    """With the quarter hours that are taken back; the cloud knows their rows by `upto`, the newest of the lane."""
+    told = "that have not ended yet" if event.kind == "clock_set_back" else "that never were"
+    data = {"withdrawn_from": iso(boundary_of(first_k)), "withdrawn_to": iso(boundary_of(end_k))}
+    return replace(
+        event, cause=f"{event.cause}; {end_k - first_k} quarter hours {told} were withdrawn",
+        data={**event.data, **data, "withdrawn_upto": upto},
     )  # fmt: skip

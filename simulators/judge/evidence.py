@@ -191,9 +191,12 @@ class Evidence:
     def wrong_times(self) -> list[tuple[int, int]]:
         """From when to when the gateway's machine had a wrong time, and until all of it went by the right one."""
         dead = [death.at_ms for death in self.told("gateway_killed")]
-        first_ms = self.unknowable[0]
+        began_ms, known_ms = self.unknowable
         return [
-            (max((at_ms for at_ms in dead if at_ms <= since), default=min(since, first_ms)), until + CLOCK_FOLLOWS_MS)
+            (
+                max((at_ms for at_ms in dead if at_ms <= since), default=began_ms if began_ms < known_ms else since),
+                until + CLOCK_FOLLOWS_MS,
+            )
             for _, since, until in self.spans("clock_wrong", "clock_right", "")
         ]
 
@@ -209,16 +212,17 @@ class Evidence:
         """By how much the gateway's clock may have been off at an instant."""
         if not self.had_wrong_time(true_ms, true_ms):
             return [0]
-        return [0, *(int(told.data["off_ms"]) for told in self.told("clock_reads")), *self._lost_ms]
+        lost = [later_ms for _, later_ms in self._lost_ms]
+        return [0, *(int(told.data["off_ms"]) for told in self.told("clock_reads")), *lost]
 
     @cached_property
-    def _lost_ms(self) -> list[int]:
-        """What a start with a right clock cannot know: for how long the machine was off before it.
+    def _lost_ms(self) -> list[tuple[int, int]]:
+        """What a start with a right clock cannot know: since when, and for how long the machine was off before it.
 
         What the life before had stamped, ahead or long ago, is put before the new start: later than it was by as much
         (docs/decisions/0008). Where the machine ran on, and only the gateway was killed, its clock knows.
         """
-        lost: list[int] = []
+        lost: list[tuple[int, int]] = []
         before_ms = 0
         died_ms: int | None = None
         for occurrence in self.told("clock_reads", "gateway_killed"):
@@ -230,9 +234,16 @@ class Evidence:
             one_side = off_ms > 0 if before_ms > 0 else off_ms < 0
             later_ms = before_ms - off_ms
             if died_ms is not None and one_side and 0 < later_ms <= occurrence.at_ms - died_ms + UNWRITTEN_MS:
-                lost.append(later_ms)
+                lost.append((died_ms, later_ms))
             before_ms, died_ms = off_ms, None
         return lost
+
+    @property
+    def began_later_ms(self) -> int:
+        """How much later than it did the house may have begun as far as its gateway can know."""
+        began_ms = self.lives[0][0]
+        wrong = [until for since, until in self.wrong_times if since <= began_ms <= until]
+        return sum(later_ms for died_ms, later_ms in self._lost_ms if wrong and died_ms <= max(wrong))
 
     @cached_property
     def unknowable(self) -> tuple[int, int]:

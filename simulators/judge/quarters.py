@@ -61,7 +61,7 @@ def _numbered(evidence: Evidence, versions: Versions, notes: Notes) -> None:
 
 def _chain(evidence: Evidence, versions: Versions, notes: Notes) -> None:
     """No quarter hour of the story is left out, each begins with the registers with which the one before ended."""
-    first = -(-evidence.lives[0][0] // QUARTER_MS)
+    first = -(-(evidence.lives[0][0] + evidence.began_later_ms) // QUARTER_MS)
     last = evidence.end_ms // QUARTER_MS
     notes.expect(first < last, "no whole quarter hour passed in the story")
     wanted = range(min(first, min(versions)), max(last, max(versions) + 1))

@@ -122,7 +122,7 @@ def _versions(evidence: Evidence, withdrawals: list[Withdrawal]) -> dict[int, li
 
 
 def _withdrawals(evidence: Evidence) -> list[Withdrawal]:
-    """What the gateway took back of what a clock told that was ahead, as its notices say (docs/cloud)."""
+    """What the gateway took back of what a wrong clock told, as its notices say (docs/cloud)."""
     notices = [(record, json.loads(record.body)) for record in records(evidence) if record.schema == "notice.v1"]
     return [
         Withdrawal(
@@ -132,5 +132,5 @@ def _withdrawals(evidence: Evidence) -> list[Withdrawal]:
             parse_utc(notice["data"]["withdrawn_to"]) // QUARTER_MS,
         )
         for record, notice in notices
-        if notice["kind"] == "clock_set_back" and "withdrawn_from" in notice["data"]
+        if notice["kind"] in ("clock_set_back", "clock_step") and "withdrawn_from" in notice["data"]
     ]

@@ -172,6 +172,10 @@ async def test_a_house_that_begins_anew_begins_without_carry(house: Any, off_ms:
     newest = {body["k"]: body for body in await house.bodies("interval.v1")}
     assert newest
     assert not any(body["consumption_wh"] for body in newest.values()), "told once more, without what was moved"
+    [[head]] = await house.rows("SELECT max(seq) FROM outbox WHERE lane = 'billing'")
+    assert house.events[-1].data["withdrawn_upto"] == head
+    assert house.events[-1].data["withdrawn_from"] <= iso(min(newest) * 900_000)
+    assert house.events[-1].data["withdrawn_to"] > iso(max(newest) * 900_000)
     assert not any(any(both) for both in (await house.db.run(intervals.carry)).values())
 
 

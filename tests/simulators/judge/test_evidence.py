@@ -53,14 +53,17 @@ def test_what_a_start_with_a_wrong_clock_stamped_may_lie_later_by_as_long_as_the
 ) -> None:
     """Seed 103: the next start knew the right time at once, and not how long the power had been off. Only then."""
     later = off_ms - 110_000
-    evidence = told(
-        tmp_path,
+    lines: list[tuple[int, str, dict[str, object]]] = [
         (1000, "clock_wrong", {"off_ms": off_ms}), (1000, "clock_reads", {"off_ms": off_ms}),
         (50_000, "gateway_killed", {"power": True}), (90_000, "clock_right", {}),
         (160_000, "clock_reads", {"off_ms": later}), (160_000, "clock_reads", {"off_ms": 0}),
-    )  # fmt: skip
+    ]  # fmt: skip
+    evidence = told(tmp_path, *lines)
     assert evidence.shown_ms(START + 30_000) == [0, off_ms, later, 0, 110_000]
     assert evidence.shown_ms(START + 300_000) == [0]
+    assert evidence.began_later_ms == 0, "the house had begun before"
+    first = told(tmp_path / "other", *((at_ms - 11_000, what, keys) for at_ms, what, keys in lines))
+    assert (first.lives[0][0], first.began_later_ms) == (START - 10_000, 110_000)
 
 
 @pytest.mark.parametrize(
