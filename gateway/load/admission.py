@@ -57,20 +57,21 @@ class Admission(NamedTuple):
 
 
 class _Minima:
-    """The minima given so far, and what is left on each link."""
+    """The minima given so far, and what is left on each link. `unsure` is how much less the careful estimate leaves."""
 
-    def __init__(self, capacity: Sequence[int], tilt: Sequence[tuple[tuple[int, ...], int]]) -> None:
-        self.room = list(capacity)
+    def __init__(self, keep: Sequence[int], fill: Sequence[int], tilt: Sequence[tuple[tuple[int, ...], int]]) -> None:
+        self.room = list(keep)
+        self.unsure = list(map(sub, keep, fill))
         self.tilt = tilt
         self.one_sided = [0] * len(self.room)
         self.admitted: set[ConnectorRef] = set()
 
-    def fits(self, claim: Claim, held: Sequence[int] | None = None) -> bool:
+    def fits(self, claim: Claim, *held: Sequence[int]) -> bool:
         """Whether the minimum fits every link beside what is `held` there, and tilts no circuit beyond its imbalance
         limit."""
         room, min_ma = self.room, claim.min_ma
         for link in claim.links:
-            if room[link] < (min_ma if held is None else min_ma + held[link]):
+            if room[link] - sum([one[link] for one in held]) < min_ma:
                 return False
         return self.level(claim)
 
@@ -96,6 +97,14 @@ class _Minima:
         if claim.one_sided:
             for link in claim.links:
                 self.one_sided[link] += min_ma
+
+    def begin(self, claim: Claim) -> None:
+        """Give its minimum to one that has not charged: from now on the careful estimate holds on its links, also for
+        those that charge already, else it could not begin while they go on."""
+        self.admit(claim)
+        for link in claim.links:
+            self.room[link] -= self.unsure[link]
+            self.unsure[link] = 0
 
     def admit_in_turn(self, claims: Sequence[Claim]) -> None:
         """Those that fit beside the ones before; where all of them fit together, that is everybody."""
@@ -142,24 +151,24 @@ def admit(
         (kept if not claim.asleep and now_s - claim.since_s < dwell_s else spent).append(claim)
     spent.sort(key=attrgetter("asleep"))
 
-    minima = _Minima(keep, tilt)
+    minima = _Minima(keep, fill, tilt)
     minima.admit_in_turn(kept)
-    _admit_waiting(waiting, minima, keep, fill)
+    _admit_waiting(waiting, minima)
     minima.admit_in_turn(spent)
-    pausing = _pausing(waiting, minima, keep, fill)
+    pausing = _pausing(waiting, minima)
     return Admission(frozenset(minima.admitted), _queue(wanting, minima.admitted, pausing, dwell_s, now_s), dwell_s)
 
 
-def _admit_waiting(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int], fill: Sequence[int]) -> None:
+def _admit_waiting(waiting: Sequence[Claim], minima: _Minima) -> None:
     if not waiting:
         return
-    held = list(map(sub, keep, fill))
+    held = [0] * len(minima.room)
     held_one_sided = [*held]
     for claim in waiting:
         if not claim.ready:
             continue
-        if minima.fits(claim, held_one_sided if claim.one_sided else held):
-            minima.admit(claim)
+        if minima.fits(claim, held_one_sided if claim.one_sided else held, minima.unsure):
+            minima.begin(claim)
             continue
         for link in claim.links:
             held_one_sided[link] += claim.min_ma
@@ -167,13 +176,12 @@ def _admit_waiting(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int
                 held[link] += claim.min_ma
 
 
-def _pausing(waiting: Sequence[Claim], minima: _Minima, keep: Sequence[int], fill: Sequence[int]) -> set[ConnectorRef]:
+def _pausing(waiting: Sequence[Claim], minima: _Minima) -> set[ConnectorRef]:
     """Who would fit, and only waits for the end of the pause."""
     resting = [claim for claim in waiting if not claim.ready]
     if not resting:
         return set()
-    held = list(map(sub, keep, fill))
-    return {claim.ref for claim in resting if minima.fits(claim, held)}
+    return {claim.ref for claim in resting if minima.fits(claim, minima.unsure)}
 
 
 def _dwell(claims: Sequence[Claim], capacity: Sequence[int]) -> float:

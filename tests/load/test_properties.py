@@ -229,3 +229,13 @@ def test_p10_a_hundred_cars_are_shared_in_little_time_and_always_alike() -> None
     # 50 ms on a Raspberry Pi; generous here, the machine may be busy.
     assert (time.perf_counter() - began) / 3 < 0.05
     assert plans[0] == plans[1] == plans[2]
+
+
+def test_who_has_had_its_turn_leaves_the_careful_room_to_one_that_begins() -> None:
+    """By the likeliest estimate both fit, by the careful one only one: who waits could not begin beside the other."""
+    waits = Claim(ConnectorRef("a", 1), (0,), 6000, 6000, since_s=0.0)
+    spent = Claim(ConnectorRef("b", 1), (0,), 6000, 6000, on=True, since_s=0.0)
+    plan = allocate(Snapshot(10_000.0, (waits, spent), (15_000,), (6000,)))
+    assert {ref.charger: grant.limit_ma for ref, grant in plan.grants.items()} == {"a": 6000, "b": 0}
+    wide = allocate(Snapshot(10_000.0, (waits, spent), (15_000,), (12_000,)))
+    assert {grant.limit_ma for grant in wide.grants.values()} == {6000}
