@@ -6,9 +6,12 @@ says so; where the register fell, or rose by more than the fuse carries, the exc
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from simulators.judge.counters import advanced_wh
+from simulators.judge.times import parse_utc
 
 if TYPE_CHECKING:
     from simulators.judge.evidence import Evidence, Occurrence
@@ -25,6 +28,9 @@ LIVE_SHARE, LIVE_SPARE_WH = 1.1, 3
 HELD_MS = 60_000
 """A new level of a meter that tells no serial number is believed only when it has held for a minute (operations.md). A
 gateway that dies before has kept nothing of it."""
+
+TOLD_MS = 2 * HELD_MS
+"""So soon a new level is told; while no gateway is there it is not."""
 
 SAVED_MS, START_SPARE_WH = 70_000, 200
 """A gateway that was away knows the register of at most so long before its death, and has this to spare."""
@@ -44,12 +50,25 @@ def is_hidden(evidence: Evidence, told: Occurrence) -> bool:
     there = any(since <= since_ms and until_ms <= until for since, until in evidence.lives)
     died_ms = min((until for _, until in evidence.lives if until >= told.at_ms), default=evidence.end_ms)
     starts = [since for since, _ in evidence.lives if since > died_ms]
+    if _was_told(evidence, meter, told.at_ms):
+        return False
     if there and starts and died_ms < told.at_ms + HELD_MS:
         again = evidence.rows("truth.db", f"{sql} >= ? ORDER BY at_ms LIMIT 1", (meter, starts[0]))
         (until_ms, high_wh), there = (again or after)[0], False
     away_ms, share, spare_wh = (0, LIVE_SHARE, LIVE_SPARE_WH) if there else (SAVED_MS, 1.0, START_SPARE_WH)
     may_wh = _carries_w(evidence, meter) * share * (until_ms - since_ms + away_ms) / MS_PER_HOUR + spare_wh
     return bool(0 <= advanced_wh(evidence, meter, int(high_wh) - int(low_wh)) <= may_wh)
+
+
+def _was_told(evidence: Evidence, meter: str, at_ms: int) -> bool:
+    """Whether the gateway says that it has seen another level there, soon after: then it is held to that."""
+    for (body,) in evidence.rows("cloud.db", "SELECT body FROM record WHERE schema = 'notice.v1'"):
+        notice = json.loads(body)
+        if notice["kind"] == "meter_rebased" and notice["subject"] == f"meter {meter}":
+            away_ms = sum(back - death for (_, death), (back, _) in pairwise(evidence.lives) if back > at_ms)
+            if at_ms <= parse_utc(notice["at"]) <= at_ms + TOLD_MS + away_ms:
+                return True
+    return False
 
 
 def _carries_w(evidence: Evidence, meter: str) -> float:

@@ -83,20 +83,28 @@ def test_a_meter_without_a_name_has_no_boundary_within_a_minute_after_its_exchan
 
 
 @pytest.mark.parametrize(
-    ("lived_ms", "jump_wh", "said"),
-    [(59_000, 1100, False), (61_000, 1100, True), (59_000, 9000, True)],
-    ids=["it died before", "it believed it", "no fuse lets so much pass meanwhile"],
-)
+    ("lived_ms", "jump_wh", "told", "said"),
+    [(59_000, 1100, "", False), (61_000, 1100, "", True), (59_000, 9000, "", True), (59_000, 1100, "m1", True),
+     (59_000, 1100, "m2", False)],
+    ids=["it died before", "it believed it", "no fuse lets so much pass meanwhile", "it saw it all the same",
+         "it saw another's"],
+)  # fmt: skip
 def test_a_gateway_that_dies_within_the_minute_has_seen_no_exchange_that_a_fuse_explains(
-    lived_ms: int, jump_wh: int, said: bool, tmp_path: Path
+    lived_ms: int, jump_wh: int, told: str, said: bool, tmp_path: Path
 ) -> None:
-    """Seed 60082: it had seen the new level for 24 ms. The next run compared with what was kept, and saw a rollover."""
+    """Seed 60082: it had seen the new level for 24 ms. The next run compared with what was kept, and saw a rollover.
+
+    Seed 1 of 0.6 hours: what was kept was so new that no fuse explained it after all, and that was told.
+    """
     run = good_run()
     at_ms = at("13:05:20")
     tell(run, at("11:29:50"), "meter_counts", meter="m1", step_wh=1.0, range_wh=None, named=False)
     tell(run, at_ms, "meter_exchanged", meter="m1", jump_wh=0.0)
     tell(run, at_ms + lived_ms, "gateway_killed")
     tell(run, at_ms + lived_ms + 20_000, "gateway_ready")
+    if told:
+        notice = {"kind": "meter_rebased", "subject": f"meter {told}", "at": iso(at_ms + lived_ms + 22_000)}
+        run.bodies.append(("event", "notice.v1", {**notice, "severity": "error", "cause": "c", "next_step": "n"}))
     low_wh = int(true_wh("m1", at_ms)[0])
     for beside_ms, wh in ((-2000, 0), (3000, jump_wh), (lived_ms + 22_000, jump_wh + 1)):
         run.served.append(("m1", at_ms + beside_ms, low_wh + wh, None))
