@@ -209,8 +209,9 @@ class ServedLog:
         ):
             return None
         at_start, at_end = (Fraction(truth[column]) for truth in truths if truth)
-        late_ms = sum(skew for skew in skews if skew is not None)
-        bound = self.step(meter, register) + 1 + self._largest_w(meter, *ks) * late_ms / MS_PER_HOUR
+        late_ms = sum(skew + lied for skew, lied in (one for one in skews if one is not None))
+        first = ks[0] - 1 if skews[0] is not None and skews[0][1] else ks[0]  # it had stood still since before
+        bound = self.step(meter, register) + 1 + self._largest_w(meter, first, ks[1]) * late_ms / MS_PER_HOUR
         span = (int(before["requested_ms"]), int(after["replied_ms"]))
         unseen = self._evidence.unseen_ranges_wh(meter, *span) if register == "import_wh" else 0.0
         return Known(at_end - at_start - Fraction(unseen), bound, Fraction(0))
@@ -233,8 +234,9 @@ class ServedLog:
             if stated[register] is not None
         )
 
-    def _skew(self, meter: str, register: str, stated: Body, boundary_ms: int, notes: Notes) -> int | None:
-        """How long after the boundary the meter served this value; None where it never did."""
+    def _skew(self, meter: str, register: str, stated: Body, boundary_ms: int, notes: Notes) -> tuple[int, int] | None:
+        """How long after the boundary the meter served this value, and for how long that had stood still (ms); None
+        where it never did."""
         clock = local_clock(boundary_ms, self._evidence.place.timezone)
         slack = self._evidence.stated_ms
         requested, replied = int(stated["requested_ms"]), int(stated["replied_ms"])
@@ -256,7 +258,7 @@ class ServedLog:
         off_ms = max(map(abs, shown)) + self._evidence.stepped_ms(boundary_ms)
         allowed = self._allowed_ms(meter, boundary_ms) + self._evidence.widen_ms + off_ms
         notes.expect(skew <= allowed, f"the register of {meter} for {clock} came {skew / 1000:.2f} s late")
-        return skew + self._evidence.lied_ms(meter, served_ms)
+        return skew, self._evidence.lied_ms(meter, served_ms)
 
     def _allowed_ms(self, meter: str, boundary_ms: int) -> int:
         """How late the register of a quarter hour may come."""

@@ -214,6 +214,13 @@ def stood_still(run: Run, since_ms: int) -> None:
     lying_meter(run)
 
 
+def stood_still_and_ended(run: Run, since_ms: int) -> None:
+    """The same, and from 12:15 on nothing flowed any more: what had flowed before stands in the quarter hour after."""
+    gone = {at("12:15") // 900_000, at("12:30") // 900_000}
+    run.power[:] = [(meter, k, 0.0 if meter == "pv" and k in gone else w) for meter, k, w in run.power]
+    stood_still(run, since_ms)
+
+
 def gap(run: Run, marked: bool) -> None:
     """m1 gave nothing at 12:15: both quarter hours are estimated (here: rightly), and marked."""
     span(run, "meter", at("12:14:50"), at("12:15:20"), meter="m1")
@@ -484,6 +491,8 @@ PAIRS = (
          lambda run: late_after_back(run, 6_900), lambda run: late_after_back(run, 7_100)),
     Pair("a register that stood still", ("I7",), "true are",
          lambda run: stood_still(run, 64_000), lambda run: stood_still(run, 50_000)),
+    Pair("a register that stood still until nothing flowed", ("I7",), "true are",
+         lambda run: stood_still_and_ended(run, 64_000), lambda run: stood_still_and_ended(run, 50_000)),
     Pair("an estimate is marked", ("I7",), "nobody is marked as estimated",
          lambda run: gap(run, marked=True), lambda run: gap(run, marked=False)),
     Pair("a full disk loses a boundary only with a death", ("I7",), "for no reason",
