@@ -68,6 +68,9 @@ STORE_AGAIN_AT_MOST_S = 20.0
 STORE_BEAT_S = 300.0
 """How often the newest time is written: 288 small commits a day."""
 
+GUESS_LOOK_S = 5.0
+"""While the time is a guess it is looked so often whether it still is one; nothing is written for that."""
+
 DRAIN_LINK_S = 5.0
 """How long a clean end waits for commits under way."""
 
@@ -287,10 +290,14 @@ class Gateway:
 
     async def _beat(self) -> None:
         """Write the newest time now and then; what cannot be written shows in the watchdog."""
+        clock = self._world.clock
         while True:
-            await self._db.run(partial(right_time.note, now=self._world.clock.now(), guess=self._world.clock.guess()))
-            self._store_beat = self._world.clock.monotonic()
-            await self._world.clock.sleep(STORE_BEAT_S)
+            now, guess = clock.now(), clock.guess()
+            await self._db.run(partial(right_time.note, now=now, guess=guess))
+            self._store_beat = clock.monotonic()
+            # That the time is known now does not wait for the next beat: the power may fail before.
+            while clock.monotonic() - self._store_beat < STORE_BEAT_S and (guess is None or clock.guess() is not None):
+                await clock.sleep(STORE_BEAT_S if guess is None else GUESS_LOOK_S)
 
     async def _watchdog(self, wait_s: float) -> None:
         """Feed the service manager's watchdog at half its period, only while the daemon is well (link time).

@@ -18,7 +18,15 @@ from gateway.site_time import Look, SiteTime
 SYNCHRONISED = Path("/run/systemd/timesync/synchronized")
 """systemd-timesyncd touches it at each successful synchronisation (systemd-timesyncd.service(8))."""
 
-HARDWARE_CLOCK = Path("/dev/rtc0")
+HARDWARE_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")
+"""What a clock beside the processor says, UTC seconds (sysfs-class-rtc). A Raspberry Pi 5 has one also without a
+battery."""
+
+AS_SET_S = 60.0
+"""The machine took its time from that clock, or set it by its own, where both show the same at our start."""
+
+MACHINE_BOOT_NAME = "ZEV_MACHINE_BOOT"
+"""The same as `MACHINE_BOOT`, handed in by a service manager that hides /proc/sys from us."""
 MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Another text after each start of the machine (random(4)): the monotonic clock counts from there."""
 
@@ -34,17 +42,28 @@ def look() -> Look:
 @cache
 def _machine_boot() -> str:
     """No process lives longer than the start of the machine that it belongs to."""
+    if given := os.environ.get(MACHINE_BOOT_NAME):
+        return given
     try:
         return MACHINE_BOOT.read_text(encoding="ascii").strip()
     except OSError:
         return ""
 
 
+@cache
+def _goes_by_a_battery() -> bool:
+    """Looked at once: later the machine may have set that clock by its own."""
+    try:
+        return abs(int(HARDWARE_CLOCK.read_text(encoding="ascii")) - time.time()) <= AS_SET_S
+    except (OSError, ValueError):
+        return False
+
+
 def _quality() -> TimeQuality:
     try:
         age_s = time.time() - os.stat(SYNCHRONISED).st_mtime
     except OSError:
-        return TimeQuality.RTC if HARDWARE_CLOCK.exists() else TimeQuality.GUESSED
+        return TimeQuality.RTC if _goes_by_a_battery() else TimeQuality.GUESSED
     return TimeQuality.NTP if age_s < HOLDOVER_AFTER_S else TimeQuality.HOLDOVER
 
 

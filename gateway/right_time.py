@@ -37,7 +37,11 @@ async def go_on(clock: Clock, db: Database) -> list[Event]:
     The event where that guess has ended, and nobody can say whether it was right.
     """
     newest_ms = await db.run(newest_written_ms)
-    before = await db.run(lambda connection: guesses.pending(connection, newest_ms))
+    try:
+        before = await db.run(lambda connection: guesses.pending(connection, newest_ms))
+    except (TypeError, ValueError) as error:
+        await db.run(lambda connection: guesses.remember(connection, None))
+        return [*await go_on(clock, db), guesses.unreadable(newest_ms, error)]
     clock.start_no_earlier_than(newest_ms, before)
     guess = clock.guess()
     await db.run(lambda connection: guesses.remember(connection, guess))

@@ -115,6 +115,8 @@ class SiteTime:
         if off_ms > STANDS_STILL_MS or (guessed and off_ms < -STANDS_STILL_MS):
             self.off_ms = off_ms
             return self._go_on(going_on_ms, look, TimeQuality.GUESSED)
+        if off_ms < -STANDS_STILL_MS:  # somebody has set the clock: what was stamped before went by another one
+            self._since = None
         return self._follow(max(self._newest_ms, wall_ms), look)
 
     def put_right(self, look: Look) -> None:
@@ -153,5 +155,8 @@ def _lost(newest_ms: int, look: Look, guess: Guess) -> bool:
 
 
 def _by_one_battery(look: Look, guess: Guess) -> bool:
-    """The clock that was followed then has gone on while the machine was off: it is wrong by as much as it was."""
-    return guess.doubted_ms is None and guess.since.quality is look.quality is TimeQuality.RTC
+    """The clock that was followed then has gone on while the machine was off: it is wrong by as much as it was.
+
+    In the first day of a house, that is: later it may have been set in between, and what was right must not be moved.
+    """
+    return guess.never and guess.doubted_ms is None and guess.since.quality is look.quality is TimeQuality.RTC

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -241,6 +242,38 @@ def test_a_full_disk_keeps_the_guess_until_it_takes_the_right_time(machine: Mach
 
 
 WRONG_MS = pytest.mark.parametrize("wrong_by_ms", [-200 * 86_400_000 - 123_456, -2_345_678, 3_456_789, 21 * 86_400_000])
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "ended"])
+@pytest.mark.parametrize("off_s", [900, 3 * 86_400])
+def test_that_a_time_server_has_answered_is_on_disk_before_the_next_beat(
+    machine: Machine, capsys: pytest.CaptureFixture[str], off_s: float, killed: bool
+) -> None:
+    """The power failed two minutes later: the next start took all of it for a guess, and after days moved it."""
+    answers = (20.0, lambda clock, _: clock.set_right(2_000))
+    machine.run(site(), 140, wrong_by_ms=2_000, acts=[answers], killed=killed)
+    assert machine.told("SELECT value FROM meta WHERE key = 'guess'") == [("",)]
+    machine.off_for(off_s, power=True)
+    capsys.readouterr()
+    machine.run(site(), 100)
+    assert [line for line in capsys.readouterr().out.splitlines() if "clock_" in line] == []
+
+
+@pytest.mark.parametrize("row", ["x", "5", "[]", '[1,"zzz","",0,null,false]', "{}"])
+def test_what_another_version_noted_of_its_time_stops_no_start(
+    machine: Machine, capsys: pytest.CaptureFixture[str], row: str
+) -> None:
+    """It is told once, with what to compare."""
+    machine.run(site(), 30)
+    disk = Disk(machine.image)
+    with closing(disk.connect(machine.state / "billing.db")) as db:
+        db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('guess', ?)", (row,))
+    machine.image = disk.stop()
+    disk.close()
+    for told in (1, 0):
+        capsys.readouterr()
+        machine.run(site(), 30)
+        assert capsys.readouterr().out.count("cannot be read") == told
 
 
 @WRONG_MS

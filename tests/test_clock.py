@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from gateway import clock as clocks
 from gateway.clock import RealClock, Scale, ScaledClock, iso, parse_scale
 from gateway.model import TimeQuality
+
+GUESSED = TimeQuality.GUESSED
 
 
 def test_a_scale_is_read_and_written_the_same() -> None:
@@ -50,6 +54,36 @@ def test_real_time_starts_no_earlier_than_what_is_on_disk() -> None:
     clock.start_no_earlier_than(ahead_ms)
     assert clock.utc_ms() >= ahead_ms
     assert clock.utc_ms() >= clock.utc_ms() - 1
+
+
+@pytest.mark.parametrize(
+    ("says", "quality"),
+    [("{now}", TimeQuality.RTC), ("{now_off}", GUESSED), ("?", GUESSED), (None, GUESSED)],
+)
+def test_a_clock_without_a_battery_is_a_guess(
+    says: str | None, quality: TimeQuality, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Raspberry Pi 5 without a cell has /dev/rtc0, which counts from 1970."""
+    rtc = tmp_path / "since_epoch"
+    if says is not None:
+        rtc.write_text(says.format(now=round(time.time()), now_off=90) + "\n")
+    monkeypatch.setattr(clocks, "HARDWARE_CLOCK", rtc)
+    monkeypatch.setattr(clocks, "SYNCHRONISED", tmp_path / "never")
+    clocks._goes_by_a_battery.cache_clear()
+    assert clocks.look().quality is quality
+    clocks._goes_by_a_battery.cache_clear()
+
+
+def test_the_start_of_the_machine_is_known_also_where_the_service_manager_hides_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ProcSubset=pid hides /proc/sys; the unit hands it in."""
+    monkeypatch.setattr(clocks, "MACHINE_BOOT", tmp_path / "hidden")
+    for given, expected in (("5f3", "5f3"), ("", "")):
+        monkeypatch.setenv("ZEV_MACHINE_BOOT", given)
+        clocks._machine_boot.cache_clear()
+        assert clocks.look().machine_boot == expected
+    clocks._machine_boot.cache_clear()
 
 
 def test_timestamps_end_in_z() -> None:

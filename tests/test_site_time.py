@@ -10,6 +10,7 @@ from gateway.site_time import STANDS_STILL_MS, Look, SiteTime
 
 GUESSED, RTC, NTP = TimeQuality.GUESSED, TimeQuality.RTC, TimeQuality.NTP
 NOW = 1_781_343_000_000
+HOUR = 3_600_000
 DAY = 86_400_000
 
 
@@ -176,6 +177,8 @@ def test_a_guess_that_the_next_start_cannot_put_right_either_waits(wrong_ms: int
     """Over a power cut a clock with a battery goes on, wrong by as much as it was."""
     machine, clock = started(NOW + wrong_ms, RTC, newest_ms=0)
     began, guess = clock.now(), clock.guess()
+    assert guess is not None
+    guess = guess._replace(never=True)
     machine.run(600_000)
     newest_ms = clock.now().utc_ms
     machine.run(10_000)
@@ -190,6 +193,47 @@ def test_a_guess_that_the_next_start_cannot_put_right_either_waits(wrong_ms: int
     kept = clock.guess()
     assert kept is not None
     assert (kept.since, kept.estimated) == (began, False)
+
+
+def test_one_start_with_a_wrong_clock_does_not_move_what_months_of_starts_with_a_right_one_have_stamped() -> None:
+    """No internet, a good battery clock, a power cut now and then; then somebody sets it to local time."""
+    machine, clock = started(NOW, RTC, newest_ms=0)
+    guess = clock.guess()
+    for _ in range(20):
+        machine.run(5 * DAY)
+        newest_ms = clock.now().utc_ms
+        machine.off_for(60_000)
+        clock = again(machine, newest_ms, guess)
+        guess = clock.guess()
+    machine.run(1000)
+    newest_ms = clock.now().utc_ms
+    machine.off_for(60_000)
+    machine.wall_ms += 2 * HOUR
+    began_ms = machine.wall_ms
+    clock = again(machine, newest_ms, guess)
+    machine.run(60_000)
+    clock.now()
+    machine.wall_ms, machine.quality = machine.wall_ms - 2 * HOUR, NTP
+    assert clock.off_ms() == 2 * HOUR
+    kept = clock.guess()
+    assert kept is not None
+    assert kept.since.utc_ms == began_ms
+
+
+def test_a_hand_that_sets_the_clock_wrong_does_not_make_what_was_before_wrong_too() -> None:
+    machine, clock = started(NOW, RTC, newest_ms=0)
+    machine.run(DAY)
+    clock.now()
+    machine.wall_ms += 2 * HOUR
+    set_ms = machine.wall_ms
+    assert clock.now() == Stamp(set_ms, RTC)
+    machine.run(60_000)
+    clock.now()
+    machine.wall_ms, machine.quality = machine.wall_ms - 2 * HOUR, NTP
+    assert clock.off_ms() == 2 * HOUR
+    kept = clock.guess()
+    assert kept is not None
+    assert kept.since.utc_ms == set_ms
 
 
 def test_a_start_without_a_battery_goes_on_by_the_guess_of_before_where_the_machine_ran_on() -> None:

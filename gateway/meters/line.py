@@ -112,7 +112,7 @@ class Line:
             if loop.time() - self._free_at > STOOD_STILL_S:
                 # So may the kernel have: what the adapter brought meanwhile is still on its way to us.
                 await asyncio.sleep(REST_OF_A_FRAME_S)
-        # Where there was a pause, the loop has handed on what came in it: there is nothing left to settle.
+        # After a good answer the pause is enough: the loop hands on what comes in it. Without one nothing has.
         if self._rtu and (self._doubtful or not self._bus.pause_s):
             await self._on_the_line.settle(self._bus.timeout_s)
         requested_ms, from_s = self._clock.utc_ms(), self._clock.monotonic()

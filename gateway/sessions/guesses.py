@@ -7,7 +7,7 @@ import json
 from gateway.clock import iso
 from gateway.energy.intervals import boundary_of
 from gateway.model import Connection, Event, Guess, Severity, Stamp, TimeQuality
-from gateway.site_time import NEVER_MS
+from gateway.site_time import NEVER_MS, UNSURE
 from gateway.store import intervals, journal, meta, readings
 
 GUESS = "guess"
@@ -25,7 +25,10 @@ def remember(db: Connection, guess: Guess | None) -> None:
 
 
 def pending(db: Connection, newest_ms: int) -> Guess | None:
-    """How the life before went that nobody has put right; `newest_ms`: the newest time on disk."""
+    """How the life before went that nobody has put right; `newest_ms`: the newest time on disk.
+
+    TypeError, ValueError where another version has written it: it is forgotten then.
+    """
     text = meta.get(db, GUESS)
     if not text:
         return None
@@ -42,8 +45,18 @@ def never_since_ms(db: Connection, at_ms: int) -> int | None:
         return None
     oldest_ms = min(stamped, default=at_ms)
     begun_ms = oldest_ms if first_k is None else min(oldest_ms, boundary_of(first_k + 1))
-    young = at_ms - begun_ms <= NEVER_MS
-    return oldest_ms if young and not meta.sure_before(db, at_ms) else None
+    if at_ms - begun_ms > NEVER_MS or meta.sure_before(db, at_ms) or journal.any_sure(db, UNSURE):
+        return None
+    return oldest_ms
+
+
+def unreadable(newest_ms: int, error: Exception) -> Event:
+    """A start that cannot read how the one before went goes by its own clock."""
+    return Event(
+        "clock_unconfirmed", "clock", f"how the start before knew the time cannot be read ({error})",
+        next_step=f"if that start, until {iso(newest_ms)}, went by a wrong time, its sessions bear it: compare them",
+        severity=Severity.WARNING, data={"until": iso(newest_ms)}, keep=True,
+    )  # fmt: skip
 
 
 def unconfirmed(guess: Guess, newest_ms: int) -> Event:

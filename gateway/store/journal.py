@@ -301,6 +301,13 @@ def prune(db: Connection, most: int, limit: int) -> int:
     return len(gone)
 
 
+def any_sure(db: Connection, unsure: Collection[str]) -> bool:
+    """Whether any entry bears a time that somebody had compared with that of the world. It looks at all of them."""
+    marks = ", ".join("?" * len(unsure))
+    row = db.execute(f"SELECT 1 FROM journal WHERE ts_q NOT IN ({marks}) LIMIT 1", sorted(unsure)).fetchone()
+    return row is not None
+
+
 def parked(db: Connection, limit: int = 100) -> list[JournalRow]:
     """The dead letters of all chargers, oldest first (rule R33)."""
     rows = db.execute(f"SELECT {_COLUMNS} FROM journal WHERE state = 'parked' ORDER BY entry LIMIT ?", (limit,))

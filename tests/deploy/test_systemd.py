@@ -52,3 +52,6 @@ def test_the_unit_says_what_the_daemon_relies_on() -> None:
     assert service["ExecStart"].endswith("zev-gateway run --config /etc/zev-gateway/site.toml")
     assert (service["StateDirectory"], service["RuntimeDirectory"]) == ("zev-gateway", "zev-gateway")
     assert service["StateDirectoryMode"] == "0700"
+    assert "ZEV_MACHINE_BOOT=%b" in service["Environment"] or "ProcSubset" not in service, (
+        "who hides /proc/sys hands it in"
+    )
