@@ -221,8 +221,9 @@ def claim(
         most_ma, why = connector.min_ma, "start"
     ready = not car.paused or now_s - car.since_s >= OFF_S
     asleep = car.idle_s is not None and now_s - car.idle_s >= SLEEPY_S
-    # By position, since that is made anew in every tick: ..., why_max, weight, on, since_s, ready, asleep, one_sided.
-    return Claim(connector.ref, links, connector.min_ma, most_ma, why, 1, car.on, car.since_s, ready, asleep, one_sided)
+    # Who has had nothing of its turn yet still begins: by the careful room, and in the place in which it waited.
+    on, since_s = (car.on, car.since_s) if car.waited_s is None else (False, car.waited_s)
+    return Claim(connector.ref, links, connector.min_ma, most_ma, why, 1, on, since_s, ready, asleep, one_sided)
 
 
 def turned(car: Car, grant: Grant, now_s: float) -> Car:

@@ -131,3 +131,8 @@ def test_room_counts_for_a_rise_only_after_it_lasted() -> None:
     assert fills[:2] == [19500, 19500]
     assert fills[2:16] == [19500] * 14
     assert fills[16:] == [35500] * 4
+
+
+def test_what_was_read_well_after_the_circuit_is_the_most_that_was_drawn() -> None:
+    car = Draw((Sample(95.0, (16_000,) * 3), Sample(103.0, (6000,) * 3)), (16_000,) * 3, charging=True)
+    assert foreign([Sample(100.0, (20_000,) * 3)], [car], 103.0).likely == (14_000,) * 3

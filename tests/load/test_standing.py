@@ -211,7 +211,7 @@ def some_book(random: Random) -> Book:
         sent_s=random.choice((20.0, 60.0, 99.0)),
         confirmed=random.choice((None, sent, sent, sent)),
         flying=random.choice((None, None, None, books.Flying(6000, 99.0))),
-        doubtful=random.choice(((), (), (sent,))),
+        doubtful=random.choice(((), (), (replace(sent, limit_ma=16_000),))),
         past=random.choice(((), (), ((9000, 95.0),))),
         trouble=random.choice((None, None, LimitOutcome.REFUSED, LimitOutcome.SILENT)),
         not_before_s=random.choice((0.0, 0.0, 110.0)),
@@ -256,3 +256,11 @@ def test_a_car_is_calm_until_the_first_of_its_times_is_over() -> None:
     assert cars_of.calm_until_s(replace(car, under_s=90.0), 100.0) == 135.0
     assert cars_of.calm_until_s(replace(car, charging_s=90.0), 100.0) == 150.0
     assert cars_of.calm_until_s(replace(car, charging_s=10.0), 100.0) == 500.0
+
+
+def test_a_connector_may_draw_at_least_what_it_draws() -> None:
+    one = ConnectorRef("a", 1)
+    plant = plant_of(site_of([circuit(meter="grid")], [connector("a", fallback_ma=0, meter="m")]))
+    states = (ConnectorState(one, True, "Available", fallback_proven=True),)
+    known = standing.look(plant, State(0.0), Inputs(100.0, states, {one: (Sample(99.0, (3000, 0, 0)),)}, {}))[one].known
+    assert known.most == (3000, 0, 0)
