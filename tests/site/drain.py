@@ -139,7 +139,7 @@ def one_at_a_time(
     return found
 
 
-def _waits(evidence: Evidence, live: Iterable[Exchange], notes: Notes) -> Iterable[int]:
+def _waits(evidence: Evidence, live: Sequence[Exchange], notes: Notes) -> Iterable[int]:
     """How long each box waited for its answer, where nothing was wrong with its line and the gateway was there."""
     timeout_ms = round(evidence.place.call_timeout_s * 1000)
     breaks = _breaks(evidence)
@@ -158,9 +158,20 @@ def _waits(evidence: Evidence, live: Iterable[Exchange], notes: Notes) -> Iterab
         troubled = any(sent_ms - ANSWER_MS <= at_ms <= due_ms and whose == one.charger for at_ms, whose in breaks)
         troubled |= any(who == one.charger and since <= due_ms and sent_ms <= end for who, since, end in slow)
         troubled |= any(since <= due_ms and sent_ms <= end for _, since, end in full)
+        troubled |= _breaks_its_line(evidence, one, live)
         if there and not troubled:
             said = "was never answered" if answered_ms is None else f"waited {(answered_ms - sent_ms) / 1000:.1f} s"
             notes.expect(False, f"{one.charger}: {one.action} {one.message_id} {said} while what had waited went out")
+
+
+def _breaks_its_line(evidence: Evidence, one: Exchange, live: Iterable[Exchange]) -> bool:
+    """It is the first frame on a line that was torn: with that both ends notice (`net.py`)."""
+    sent_ms = one.sent[0].at_ms
+    torn = [fault.at_ms for fault in evidence.told("fault") if fault.data["kind"] == "box_link_torn"
+            and fault.data["target"] == one.charger and fault.at_ms <= sent_ms]  # fmt: skip
+    return bool(torn) and not any(
+        other.charger == one.charger and torn[-1] <= other.sent[0].at_ms < sent_ms for other in live
+    )
 
 
 def _silences(evidence: Evidence) -> list[tuple[int, int]]:

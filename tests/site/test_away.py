@@ -7,11 +7,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from simulators.judge.wire import Frame, frame
+from simulators.judge.evidence import Occurrence
+from simulators.judge.verdict import Notes
+from simulators.judge.wire import Exchange, Frame, frame
 
+from . import drain
 from .drain import Credit, one_at_a_time
 from .past import ONLINE_S, QUIET_S, past_visits
 from .plan import DAY_S, make_plan
@@ -120,3 +124,25 @@ def test_a_new_connection_begins_with_a_hello_and_an_empty_line() -> None:
     credit.up("zgw/sim/x/up/hello", b"{}")
     _send(credit, *range(1, 21))
     assert not credit.violations
+
+
+@pytest.mark.parametrize(
+    ("torn", "earlier_ms", "found"), [("", None, 1), ("box1", None, 0), ("box2", None, 1), ("box1", 7000, 1)]
+)
+def test_only_the_first_frame_on_a_torn_line_may_go_without_an_answer(
+    torn: str, earlier_ms: int | None, found: int
+) -> None:
+    """With 20 boxes after 30 days: a line had been torn for 11 s when a box sent its heartbeat."""
+    fault = Occurrence(5000, "fault", {"kind": "box_link_torn", "target": torn, "lasts_s": 0.0})
+    evidence = SimpleNamespace(
+        place=SimpleNamespace(call_timeout_s=10.0), lives=[(-100_000, 100_000)], spans=lambda *_: [],
+        told=lambda *kinds: [fault] if "fault" in kinds and torn else [],
+    )  # fmt: skip
+    sent = [(earlier_ms, [_answer(earlier_ms + 100, "a")])] if earlier_ms is not None else []
+    live = [
+        Exchange("box1", "a", "Heartbeat", {}, 0, [_call(at_ms, "a")], answers)
+        for at_ms, answers in [*sent, (16_000, [])]
+    ]
+    notes = Notes("drain")
+    list(drain._waits(evidence, live, notes))  # type: ignore[arg-type]
+    assert len(notes.violations) == found
