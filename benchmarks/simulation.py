@@ -14,7 +14,7 @@ cost is not the gateway's to save. The share without the commits is printed, too
 What the building checks in each second (I1, I2, I9, I12) and notes for the judge is no traffic and no gateway: the
 promised share counts it all the same, and the share without it is printed beside it.
 
-Of three rounds the quickest of each counts: whatever else the machine does only makes it slower.
+Of five rounds the quickest of each counts: whatever else the machine does only makes it slower.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from simulators.modbus_frames import Request
 from simulators.modbus_slave import TcpSlave, Units
 from tests.site.budget import Budget
 from tests.site.disk import Disk, DiskConnection
-from tests.site.loop import SimLoop
+from tests.site.loop import SimLoop, spare_the_collector
 from tests.site.net import Network
 from tests.site.run import Options, simulate
 from tests.site.turns import Turns
@@ -60,7 +60,7 @@ LEAST = 0.4
 PING_S = 30.0
 """The gateway's own pings at both of its ends; the simulated boxes and the central system do not ask."""
 
-ROUNDS = 3
+ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -264,12 +264,13 @@ def _part_of(file: str) -> str:
 
 def _empty(real: dict[str, Any]) -> dict[str, Any]:
     lines, traffic, pings = _counted_lines(), _counted_commits(), _counted_pings()
+    started = time.process_time()
     loop = SimLoop()
     network = Network(loop, 1)
     digest = hashlib.sha256()
     network.log = lambda name, side, data: digest.update(f"{loop.time():.6f} {name} {side} {len(data)}\n".encode())
+    spare_the_collector()
     asyncio.set_event_loop(loop)
-    started = time.process_time()
     loop.run_until_complete(_traffic(real, traffic))
     took_s = time.process_time() - started
     speed = loop.time() / took_s

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import shutil
 import sys
 import time
@@ -18,7 +17,7 @@ from simulators.judge.verdict import Finding
 
 from .clock import put_on_rails
 from .house import House
-from .loop import NODE, SimLoop
+from .loop import NODE, SimLoop, spare_the_collector
 from .past import PastFigures, drain_faults
 from .plan import DAY_S, Fault, Plan, make_plan
 from .verdict import judge_watch
@@ -102,8 +101,7 @@ def simulate(options: Options, folder: Path) -> Outcome:
         from .mutants import break_gateway
 
         break_gateway(options.mutant)
-    gc.collect()
-    gc.freeze()
+    spare_the_collector()
     with (folder / "gateway.log").open("w") as gateway_log, (folder / "story.log").open("w") as story_log:
         _log_to(gateway_log, loop, plan.start_ms, also=sys.stderr if options.trace else None)
         house = House(plan, folder, loop, _tracer(story_log, also=sys.stderr if options.trace else None))
