@@ -22,7 +22,8 @@ DRAWS_MA = 500
 CHARGES_MA = 3000
 OVER_AGAIN_S = 5.0
 FORGIVE_S = 10.0
-"""A car that disobeyed is believed again after this long of obeying: one good second may be a pause of its own."""
+"""A car that disobeyed, or was late, is believed again after this long of obeying: one good second may be a pause of
+its own, and a car that leaves does not say so in the second in which it stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class Car:
 
     `demand_ma` caps the offer to what the car takes. `seen` are the building phases on which it drew. `over_s` is the
     instant of the first sample above what it was allowed, `over_ma` the largest draw since; `disobedient` follows from
-    a second one; `good_s` is the first sample after it with which it obeys. `late`: its reduction should have been felt
-    by now. `waited_s` is since when it waited before a turn of which it has had nothing yet. `unfelt_ma` is what it
+    a second one. `late`: its reduction should have been felt by now. `good_s` is the first sample after that with which
+    it obeys. `waited_s` is since when it waited before a turn of which it has had nothing yet. `unfelt_ma` is what it
     drew when it was last seen, if that was more than its limit, `follows` whether it was ever seen to come down to one.
     """
 
@@ -145,7 +146,8 @@ def unseen_ma(car: Car) -> int:
 
 
 def _obeys(car: Car, newest: Sample, limit_ma: int | None, draw_ma: int, now_s: float) -> Car:
-    if limit_ma is not None and draw_ma <= limit_ma + TOLERANCE_MA and not car.late and car.over_s is None:
+    within = limit_ma is not None and draw_ma <= limit_ma + TOLERANCE_MA
+    if within and not car.late and car.over_s is None and car.good_s is None:
         return car  # in most seconds: then no earlier and larger limit matters, and nothing is to be forgiven
     car = _late(car, newest.at_s, draw_ma)
     allowed_ma = books.allowed_lately(car.book, now_s)
@@ -164,12 +166,14 @@ def _obeys(car: Car, newest: Sample, limit_ma: int | None, draw_ma: int, now_s: 
 
 
 def _forgiven(car: Car, at_s: float) -> Car:
-    """It obeys: forgiven at once where it was not disobedient yet, else after a while."""
-    if car.over_s is None:
+    """It obeys: what a late or disobedient one drew may come again for a while, and so long the latter stays it."""
+    if car.disobedient and car.good_s is None:
+        return replace(car, good_s=at_s)
+    if car.good_s is not None and at_s - car.good_s < FORGIVE_S:
+        return car if car.disobedient or car.over_s is None else replace(car, over_s=None)
+    if car.good_s is None and car.over_s is None:
         return car
-    if not car.disobedient or (car.good_s is not None and at_s - car.good_s >= FORGIVE_S):
-        return replace(car, over_s=None, over_ma=0, disobedient=False, good_s=None)
-    return car if car.good_s is not None else replace(car, good_s=at_s)
+    return replace(car, over_s=None, over_ma=0, disobedient=False, good_s=None)
 
 
 def calm_until_s(car: Car, now_s: float) -> float:
@@ -196,8 +200,9 @@ def again_ma(car: Car) -> int:
 
 def _late(car: Car, at_s: float, draw_ma: int) -> Car:
     allowed_ma = books.allowed_lately(car.book, at_s, LATE_S)
-    late = allowed_ma is not None and draw_ma > allowed_ma + TOLERANCE_MA
-    return car if late == car.late else replace(car, late=late)
+    if allowed_ma is not None and draw_ma > allowed_ma + TOLERANCE_MA:
+        return replace(car, late=True, over_ma=max(car.over_ma, draw_ma), good_s=None)
+    return replace(car, late=False, good_s=at_s) if car.late else car
 
 
 def phases(car: Car, every: tuple[int, ...], now_s: float) -> tuple[int, ...]:

@@ -62,6 +62,20 @@ def test_a_reduction_that_is_not_felt_after_20_seconds_is_late_and_not_yet_disob
     assert not read_before.late
 
 
+def test_what_a_late_car_drew_may_come_again_for_ten_seconds() -> None:
+    """Seed 10000, 16 h with 20 boxes: a box that cannot hold 0 A had been told 28 s before when its car left; another
+    was given its room a second before that was known, and the next car may begin by the fallback."""
+    one = replace(limited(6000, 0.0), book=replace(limited(6000, 0.0).book, past=((16000, 0.0),)))
+    assert car.again_ma(seen(seen(one, 19.0, 9000), 20.0, 0)) == 0, "it was in time"
+    one = seen(seen(one, 20.0, 9000), 21.0, 0)
+    assert (one.late, one.disobedient, car.again_ma(one)) == (False, False, 9000)
+    one = seen(one, 30.0, 0)
+    assert car.again_ma(one) == 9000
+    assert car.again_ma(seen(one, 31.0, 0)) == 0
+    again = seen(one, 31.0, 8000)
+    assert (again.late, car.again_ma(seen(again, 32.0, 0))) == (True, 9000)
+
+
 def test_a_car_that_takes_nothing_sleeps_after_two_minutes() -> None:
     one = limited(6000, 0.0)
     for at_s in range(0, 130, 10):
