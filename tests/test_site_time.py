@@ -195,6 +195,17 @@ def test_a_guess_that_the_next_start_cannot_put_right_either_waits(wrong_ms: int
     assert (kept.since, kept.estimated) == (began, False)
 
 
+def _moved_since(machine: Machine, clock: RealClock, ahead_ms: int) -> int:
+    """A time server answers a minute later: what was stamped since when is moved, by `ahead_ms`."""
+    machine.run(60_000)
+    clock.now()
+    machine.wall_ms, machine.quality = machine.wall_ms - ahead_ms, NTP
+    assert clock.off_ms() == ahead_ms
+    kept = clock.guess()
+    assert kept is not None
+    return kept.since.utc_ms
+
+
 def test_one_start_with_a_wrong_clock_does_not_move_what_months_of_starts_with_a_right_one_have_stamped() -> None:
     """No internet, a good battery clock, a power cut now and then; then somebody sets it to local time."""
     machine, clock = started(NOW, RTC, newest_ms=0)
@@ -211,13 +222,7 @@ def test_one_start_with_a_wrong_clock_does_not_move_what_months_of_starts_with_a
     machine.wall_ms += 2 * HOUR
     began_ms = machine.wall_ms
     clock = again(machine, newest_ms, guess)
-    machine.run(60_000)
-    clock.now()
-    machine.wall_ms, machine.quality = machine.wall_ms - 2 * HOUR, NTP
-    assert clock.off_ms() == 2 * HOUR
-    kept = clock.guess()
-    assert kept is not None
-    assert kept.since.utc_ms == began_ms
+    assert _moved_since(machine, clock, 2 * HOUR) == began_ms
 
 
 def test_a_hand_that_sets_the_clock_wrong_does_not_make_what_was_before_wrong_too() -> None:
@@ -227,13 +232,7 @@ def test_a_hand_that_sets_the_clock_wrong_does_not_make_what_was_before_wrong_to
     machine.wall_ms += 2 * HOUR
     set_ms = machine.wall_ms
     assert clock.now() == Stamp(set_ms, RTC)
-    machine.run(60_000)
-    clock.now()
-    machine.wall_ms, machine.quality = machine.wall_ms - 2 * HOUR, NTP
-    assert clock.off_ms() == 2 * HOUR
-    kept = clock.guess()
-    assert kept is not None
-    assert kept.since.utc_ms == set_ms
+    assert _moved_since(machine, clock, 2 * HOUR) == set_ms
 
 
 def test_a_start_without_a_battery_goes_on_by_the_guess_of_before_where_the_machine_ran_on() -> None:

@@ -47,14 +47,18 @@ def test_a_charger_that_has_not_followed_our_step_is_not_in_the_past() -> None:
     assert by_lags(0, lag + 60_000, 12_000, [lag]) == lag + 60_000
 
 
+async def _read(house: Any, *readings: tuple[str, int]) -> None:
+    for time, wh in readings:
+        house.at(time)
+        house.meters.registers["m1"] = (wh, None)
+        house.meters.poll("m1")
+
+
 async def test_a_stop_in_the_past_takes_the_series_where_it_is_flat(house: Any) -> None:
     """The charger was away: the register is the same on both sides of the stop, so it was that."""
     async with house.running():
         await house.start(1)
-        for time, wh in (("09:15:20", 7_400), ("09:16:00", 7_600), ("09:16:10", 7_600), ("09:18:00", 7_601)):
-            house.at(time)
-            house.meters.registers["m1"] = (wh, None)
-            house.meters.poll("m1")
+        await _read(house, ("09:15:20", 7_400), ("09:16:00", 7_600), ("09:16:10", 7_600), ("09:18:00", 7_601))
         house.at("09:20:00")
         await house.stop(1, payload={"timestamp": "2026-04-15T09:16:05Z"})
         session = await ended(house)
@@ -66,10 +70,7 @@ async def test_a_stop_in_the_past_under_load_has_only_the_chargers_own_value(hou
     """The register is not the same on both sides: nothing is substituted, a person decides."""
     async with house.running():
         await house.start(1)
-        for time, wh in (("09:16:00", 7_600), ("09:16:10", 7_630)):
-            house.at(time)
-            house.meters.registers["m1"] = (wh, None)
-            house.meters.poll("m1")
+        await _read(house, ("09:16:00", 7_600), ("09:16:10", 7_630))
         house.at("09:20:00")
         await house.stop(1, payload={"timestamp": "2026-04-15T09:16:05Z"})
         session = await ended(house)
@@ -106,23 +107,13 @@ async def test_a_stop_that_was_sent_again_is_in_the_past_where_the_box_tells_the
     came 3 ms before the start."""
     async with house.running():
         await house.start(1, payload={"timestamp": "2026-04-15T09:09:00Z"})
-        for time, wh in (("09:15:00", 7_400), ("09:18:50", 7_600), ("09:19:10", 7_600), ("09:19:50", 7_601)):
-            house.at(time)
-            house.meters.registers["m1"] = (wh, None)
-            house.meters.poll("m1")
+        await _read(house, ("09:15:00", 7_400), ("09:18:50", 7_600), ("09:19:10", 7_600), ("09:19:50", 7_601))
         status = StatusRow(1, f'{{"timestamp":"2026-04-15T{told}.100Z"}}', ms(f"2026-04-15T{told}.200Z"), True)
         await house.db.run(lambda db: chargers.save_status(db, "box1", status))
         house.at("09:20:00")
         await house.stop(1, payload={"timestamp": "2026-04-15T09:19:00Z"})
         session = await ended(house)
     assert (session["stop_ms"], session["end_wh"]) == (ms("2026-04-15T09:19:00Z"), 7_600)
-
-
-async def _read(house: Any, *readings: tuple[str, int]) -> None:
-    for time, wh in readings:
-        house.at(time)
-        house.meters.registers["m1"] = (wh, None)
-        house.meters.poll("m1")
 
 
 @pytest.mark.parametrize(
